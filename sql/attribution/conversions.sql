@@ -1,0 +1,112 @@
+-- Every order line placed, with the click that earned it or the reason why none did.
+--
+-- grain:  one row per order line placed
+-- key:    order_date, order_id, line_id
+-- kept:   as attribution/conversions
+-- reads:  attribution.credits, reference.rates
+-- params: $default_rate
+-- columns:
+--   order_date        date     local date on which the line was placed
+--   order_id          text     the order
+--   line_id           text     the line within the order
+--   placed_at         instant  when it was placed
+--   event_id          text     the placed event that counts
+--   buyer_id          text     who ordered
+--   store_id          text     where
+--   product_id        text     what
+--   category_id       text     the product's category
+--   country           text     the order's country
+--   amount            money    commission base in program currency, before refunds
+--   status            text     attributed, no_click or store_not_joined
+--   click_id          text     the click that won
+--   clicked_at        instant  when that visit happened
+--   publisher_id      text     whose it was
+--   tracking_id       text     the publisher's own label
+--   link_key          text     the promotion link
+--   clicks_in_window  count    clicks that might have won, the winner included
+--   first_click_at    instant  the earliest of them
+--   seconds_to_order  count    from the click to the order, rounded down
+--   commission_rate   rate     0.085 is 8.5 %
+--   rate_source       text     product, category, store or default
+with credits as (
+    select *
+    from attribution.credits
+),
+
+rates as (
+    select scope, scope_id, store_id, rate, valid_from, valid_to
+    from reference.rates
+),
+
+-- One row per line and rate that may apply. The narrower scope goes first, and within it a
+-- rate for the line's own store before one for any store (A4).
+applicable as (
+    select
+        credits.order_id,
+        credits.line_id,
+        credits.placed_at,
+        rates.rate,
+        rates.scope,
+        case rates.scope when 'product' then 1 when 'category' then 2 else 3 end * 2
+            - case when rates.store_id is null then 0 else 1 end as place
+    from credits
+    inner join rates
+        on rates.scope_id = case rates.scope
+            when 'product' then credits.product_id
+            when 'category' then credits.category_id
+            else credits.store_id
+        end
+    where credits.status = 'attributed'
+        and (rates.store_id is null or rates.store_id = credits.store_id)
+        and (rates.valid_from is null or rates.valid_from <= credits.placed_at)
+        and (rates.valid_to is null or credits.placed_at < rates.valid_to)
+),
+
+ranked as (
+    select
+        applicable.*,
+        row_number() over (
+            partition by order_id, line_id, placed_at
+            order by place
+        ) as preference
+    from applicable
+),
+
+chosen as (
+    select order_id, line_id, placed_at, rate, scope
+    from ranked
+    where preference = 1
+)
+
+select
+    credits.order_date,
+    credits.order_id,
+    credits.line_id,
+    credits.placed_at,
+    credits.event_id,
+    credits.buyer_id,
+    credits.store_id,
+    credits.product_id,
+    credits.category_id,
+    credits.country,
+    credits.amount,
+    credits.status,
+    credits.click_id,
+    credits.clicked_at,
+    credits.publisher_id,
+    credits.tracking_id,
+    credits.link_key,
+    credits.clicks_in_window,
+    credits.first_click_at,
+    (cast(credits.placed_at as bigint) - cast(credits.clicked_at as bigint)) / 1000000
+        as seconds_to_order,
+    case when credits.status = 'attributed' then coalesce(chosen.rate, $default_rate) end
+        as commission_rate,
+    case when credits.status = 'attributed' then coalesce(chosen.scope, 'default') end
+        as rate_source
+from credits
+left join chosen
+    on credits.order_id = chosen.order_id
+    and credits.line_id = chosen.line_id
+    and credits.placed_at = chosen.placed_at
+order by order_date, order_id, line_id

@@ -1,0 +1,95 @@
+-- Who is credited with each order line placed: the click that won, and how many might have.
+--
+-- grain:  one row per order line placed in the dates to make
+-- kept:   for the run
+-- reads:  attribution.placed_lines, attribution.timeline, reference.stores
+-- params: $zone
+--
+-- The latest click in the window wins, whichever publisher's it is: every click starts the
+-- window again (A2). Nothing is credited where the store had not joined at that moment (A3).
+with placed_lines as (
+    select *
+    from attribution.placed_lines
+),
+
+bounds as (
+    select
+        order_id,
+        line_id,
+        placed_at,
+        max(clicks_so_far) filter (where entry = 'window opens') as clicks_before_window,
+        max(clicks_so_far) filter (where entry = 'order') as clicks_before_order
+    from attribution.timeline
+    where entry <> 'click'
+    group by order_id, line_id, placed_at
+),
+
+clicks as (
+    select *
+    from attribution.timeline
+    where entry = 'click'
+),
+
+stores as (
+    select store_id, joined_at, left_at
+    from reference.stores
+),
+
+joined as (
+    select
+        placed_lines.*,
+        bounds.clicks_before_window,
+        bounds.clicks_before_order,
+        case
+            when stores.store_id is null then 'store_not_joined'
+            when bounds.clicks_before_order = bounds.clicks_before_window then 'no_click'
+            else 'attributed'
+        end as status
+    from placed_lines
+    inner join bounds
+        on placed_lines.order_id = bounds.order_id
+        and placed_lines.line_id = bounds.line_id
+        and placed_lines.placed_at = bounds.placed_at
+    left join stores
+        on placed_lines.store_id = stores.store_id
+        and (stores.joined_at is null or stores.joined_at <= placed_lines.placed_at)
+        and (stores.left_at is null or placed_lines.placed_at < stores.left_at)
+)
+
+select
+    cast(joined.placed_at at time zone $zone as date) as order_date,
+    joined.order_id,
+    joined.line_id,
+    joined.placed_at,
+    joined.event_id,
+    joined.buyer_id,
+    joined.store_id,
+    joined.product_id,
+    joined.category_id,
+    joined.country,
+    joined.amount,
+    joined.status,
+    winner.click_id,
+    winner.happened_at as clicked_at,
+    winner.publisher_id,
+    winner.tracking_id,
+    winner.link_key,
+    winner.store_id as click_store_id,
+    winner.country as click_country,
+    winner.device as click_device,
+    case
+        when joined.status = 'attributed'
+        then joined.clicks_before_order - joined.clicks_before_window
+    end as clicks_in_window,
+    earliest.happened_at as first_click_at
+from joined
+left join clicks as winner
+    on joined.status = 'attributed'
+    and joined.buyer_id = winner.buyer_id
+    and joined.scope_key = winner.scope_key
+    and joined.clicks_before_order = winner.clicks_so_far
+left join clicks as earliest
+    on joined.status = 'attributed'
+    and joined.buyer_id = earliest.buyer_id
+    and joined.scope_key = earliest.scope_key
+    and joined.clicks_before_window + 1 = earliest.clicks_so_far

@@ -1,0 +1,45 @@
+-- What happened to order lines, one row per event, with the money of placed and refunded ones.
+--
+-- grain:  one row per event and landing date
+-- key:    dt, event_id
+-- kept:   as clean/order_events
+-- reads:  clean.judged_order_events
+-- columns:
+--   dt                 date           UTC date on which the row arrived
+--   event_id           text           the log's own id
+--   event_type         text           placed, paid, completed, cancelled or refunded
+--   event_at           instant        when it happened
+--   order_id           text           the order
+--   line_id            text           the line within the order
+--   buyer_id           text           as logged; placed events have it
+--   store_id           text           as logged; placed events have it
+--   product_id         text           as logged
+--   category_id        text           as logged
+--   quantity           count          as logged
+--   country            text           as logged
+--   original_amount    decimal(18,4)  of placed and refunded events, in the line's currency
+--   original_currency  text           of placed events
+--   fx_rate            decimal(18,8)  of placed events: program currency for one unit
+--   amount             money          of placed events, in program currency
+--   reason             text           as logged
+select
+    dt,
+    event_id,
+    event_type,
+    event_at,
+    order_id,
+    line_id,
+    buyer_id,
+    store_id,
+    product_id,
+    category_id,
+    quantity,
+    country,
+    case when event_type in ('placed', 'refunded') then exact_amount end as original_amount,
+    case when event_type = 'placed' then currency end as original_currency,
+    case when event_type = 'placed' then fx_rate end as fx_rate,
+    case when event_type = 'placed' then cast(program_amount as decimal(18, 2)) end as amount,
+    reason
+from clean.judged_order_events
+where reject_reason is null
+order by dt, order_id, line_id, event_at, event_id

@@ -1,0 +1,71 @@
+-- Raw rows that were not taken over, whole, each with the first reason that applied.
+--
+-- grain:  one row per rejected raw row
+-- kept:   as clean/rejects
+-- reads:  clean.judged_clicks, clean.judged_order_events
+-- columns:
+--   dt      date  UTC date on which the row arrived
+--   log     text  clicks or orders
+--   reason  text  the first reason of C1 or C2 that applied
+--   row_id  text  its click_id or event_id, if it has one
+--   record  json  the raw row with all its columns, values as text
+--
+-- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is
+-- a list of names and values in turn; it is written as a JSON object.
+with click_rejects as (
+    select
+        dt,
+        'clicks' as log,
+        reject_reason as reason,
+        click_id as row_id,
+        array_concat(
+            make_array(
+                'click_id', click_id,
+                'clicked_at', cast(clicked_at as varchar),
+                'url', url,
+                'buyer_id', buyer_id,
+                'visitor_id', visitor_id,
+                'store_id', store_id,
+                'product_id', product_id,
+                'country', country,
+                'device', device
+            ),
+            further_columns
+        ) as record
+    from clean.judged_clicks
+    where reject_reason is not null
+),
+
+order_rejects as (
+    select
+        dt,
+        'orders' as log,
+        reject_reason as reason,
+        event_id as row_id,
+        array_concat(
+            make_array(
+                'event_id', event_id,
+                'event_type', event_type,
+                'event_at', cast(event_at as varchar),
+                'order_id', order_id,
+                'line_id', line_id,
+                'buyer_id', buyer_id,
+                'store_id', store_id,
+                'amount', amount,
+                'currency', currency,
+                'product_id', product_id,
+                'category_id', category_id,
+                'quantity', cast(quantity as varchar),
+                'country', country,
+                'reason', reason
+            ),
+            further_columns
+        ) as record
+    from clean.judged_order_events
+    where reject_reason is not null
+)
+
+select dt, log, reason, row_id, record from click_rejects
+union all
+select dt, log, reason, row_id, record from order_rejects
+order by dt, log, reason, row_id, record

@@ -1,0 +1,9 @@
+-- Rejected clicks whose record holds a text such as "buyer_id":"Ana".
+--
+-- reads:  clean.rejects
+-- params: $needle
+select dt, reason, row_id, record
+from clean.rejects
+where log = 'clicks'
+    and strpos(record, $needle) > 0
+order by dt, row_id, record

@@ -1,0 +1,63 @@
+-- What was given back, per day, store and publisher, and the commission that went with it.
+--
+-- grain:  one row per day, store and publisher with an effective refund
+-- key:    report_date, store_id, publisher_id
+-- kept:   as report/refunds
+-- reads:  attribution.movements
+-- columns:
+--   report_date        date   local date of the refunds
+--   store_id           text   where it was ordered
+--   publisher_id       text   who is credited, or (unattributed)
+--   refunded_orders    count  distinct orders
+--   refunded_lines     count  distinct order lines
+--   refunds            count  refund events
+--   refund_amount      money  what the net amounts fell by
+--   full_refunds       count  refunds that gave back the last of a line
+--   pending_reversed   money  forecast taken back
+--   approved_reversed  money  owed commission taken back
+with movements as (
+    select
+        report_date,
+        store_id,
+        case when status = 'attributed' then publisher_id else '(unattributed)' end
+            as publisher_id,
+        order_id,
+        line_id,
+        is_full_refund,
+        sale_amount,
+        pending_commission,
+        approved_commission
+    from attribution.movements
+    where is_effective and movement = 'refunded'
+),
+
+lines as (
+    select
+        report_date,
+        store_id,
+        publisher_id,
+        order_id,
+        line_id,
+        count(*) as refunds,
+        -sum(sale_amount) as refund_amount,
+        count(*) filter (where is_full_refund) as full_refunds,
+        -sum(pending_commission) as pending_reversed,
+        -sum(approved_commission) as approved_reversed
+    from movements
+    group by report_date, store_id, publisher_id, order_id, line_id
+)
+
+select
+    report_date,
+    store_id,
+    publisher_id,
+    count(distinct order_id) as refunded_orders,
+    count(*) as refunded_lines,
+    sum(refunds) as refunds,
+    sum(refund_amount) as refund_amount,
+    sum(full_refunds) as full_refunds,
+    sum(pending_reversed) as pending_reversed,
+    sum(approved_reversed) as approved_reversed
+from lines
+group by report_date, store_id, publisher_id
+order by report_date, store_id, publisher_id

@@ -1,0 +1,184 @@
+//! The command line: arguments as typed, and what they resolve to.
+//!
+//! Refuses to do anything: `main` runs what comes out of here.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::days::{self, ReportDates};
+use crate::job::Job;
+use crate::plan::Asked;
+use crate::stop::Stop;
+
+/// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lookback",
+    version,
+    after_help = "Try it:  lookback demo
+Nightly: lookback run job.toml --date yesterday
+
+Exit codes: 0 done, also nothing to do · 1 failure below us · 2 bad job file, reference table,
+schema or argument · 3 not landed · 4 a promise is broken · 5 another run holds the warehouse.
+Data goes to stdout, everything else to stderr."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// How log lines look on stderr
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Say nothing on success
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The nightly run: a date, and the late_days before it
+    #[command(after_help = "Example:  lookback run job.toml --date yesterday")]
+    Run {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// Report date: 2026-05-01, yesterday or today, in the program's time zone
+        #[arg(long)]
+        date: String,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Rewrite exactly these report dates
+    #[command(
+        after_help = "Example:  lookback backfill job.toml --from 2026-04-01 --to 2026-04-30"
+    )]
+    Backfill {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// First report date
+        #[arg(long)]
+        from: NaiveDate,
+        /// Last report date, included
+        #[arg(long)]
+        to: NaiveDate,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Say what a run or backfill would read and write, and why; write nothing
+    #[command(after_help = "Examples: lookback plan job.toml --date yesterday
+          lookback plan job.toml --from 2026-04-01 --to 2026-04-30")]
+    Plan {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// As for run
+        #[arg(long, conflicts_with_all = ["from", "to"], required_unless_present = "from")]
+        date: Option<String>,
+        /// As for backfill
+        #[arg(long, requires = "to")]
+        from: Option<NaiveDate>,
+        /// As for backfill
+        #[arg(long, requires = "from")]
+        to: Option<NaiveDate>,
+        /// Read no landing date after this one
+        #[arg(long)]
+        as_of: Option<NaiveDate>,
+    },
+    /// Check the job file, the reference tables and the schemas of the raw logs; write nothing
+    Check {
+        /// Job file (TOML)
+        job: PathBuf,
+    },
+    /// Read-only SQL over the tables
+    #[command(
+        after_help = "Tables: clean.clicks, clean.order_events, clean.rejects, attribution.conversions,
+report.traffic, report.orders, report.refunds, report.transaction_details
+
+Example:  lookback query job.toml \"select publisher_id, sum(actual_commission) as owed
+                                  from report.orders group by publisher_id order by owed desc\""
+    )]
+    Query {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// One SELECT statement
+        sql: String,
+        /// How rows are printed
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Why each line of an order went to its publisher
+    #[command(after_help = "Example:  lookback explain job.toml o-1001")]
+    Explain {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// The order's id
+        order_id: String,
+    },
+    /// Make raw logs, reference tables and a job file, run the job, show the reports
+    #[command(after_help = "Example:  lookback demo my-demo --days 10 --clicks-per-day 1000")]
+    Demo {
+        /// Folder to make; must not exist, or be empty
+        #[arg(default_value = "lookback-demo")]
+        dir: PathBuf,
+        /// Report dates
+        #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Clicks per day
+        #[arg(long, default_value_t = 4000)]
+        clicks_per_day: u64,
+        /// Order lines placed per day
+        #[arg(long, default_value_t = 300)]
+        orders_per_day: u64,
+        /// Another seed makes another world
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+        /// Make the world, but do not run the job
+        #[arg(long)]
+        no_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// Read no landing date after this one, as if later ones had not landed
+    #[arg(long)]
+    pub as_of: Option<NaiveDate>,
+    /// Write the summary to this file, as JSON
+    #[arg(long)]
+    pub summary: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+/// `2026-05-01`, `yesterday` or `today`. Errors: exit 2.
+pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<Asked, Stop> {
+    let today = days::local_date(now, job.zone);
+    match text {
+        "today" => Ok(Asked::Night(today)),
+        "yesterday" => Ok(Asked::Night(days::minus(today, 1))),
+        text => match text.parse() {
+            Ok(date) => Ok(Asked::Night(date)),
+            Err(_) => Err(Stop::fix_one(format!(
+                "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted"
+            ))),
+        },
+    }
+}
+
+/// Errors: exit 2 when the dates are the wrong way round.
+pub fn backfill(from: NaiveDate, to: NaiveDate) -> Result<Asked, Stop> {
+    match from <= to {
+        true => Ok(Asked::Backfill(ReportDates { from, to })),
+        false => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
+    }
+}

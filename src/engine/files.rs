@@ -1,0 +1,158 @@
+//! A table that is a list of Parquet files, as plain as can be: the list was made before, is not
+//! looked up again, and so is a snapshot. One column may come from the files' partition.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+/// One Parquet file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    pub path: Path,
+    pub size: u64,
+    /// Value of the partition column for all its rows.
+    pub partition: Option<ScalarValue>,
+    pub rows: Option<u64>,
+}
+
+impl DataFile {
+    pub fn local(path: &FilePath, rows: u64) -> Result<DataFile> {
+        let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+        Ok(DataFile {
+            path: Path::from_absolute_path(path)?,
+            size,
+            partition: None,
+            rows: Some(rows),
+        })
+    }
+}
+
+/// A fixed list of files, all in one store and of one schema.
+#[derive(Debug)]
+pub struct FileTable {
+    store: ObjectStoreUrl,
+    /// As queries see it: the partition column first.
+    schema: SchemaRef,
+    /// As scans want it: the partition column last.
+    scanned: TableSchema,
+    files: Vec<DataFile>,
+}
+
+impl FileTable {
+    /// `partition` is the column that stands for the files' partition value; in the table it
+    /// comes before the columns of the files.
+    pub fn new(
+        store: ObjectStoreUrl,
+        columns: SchemaRef,
+        partition: Option<Field>,
+        files: Vec<DataFile>,
+    ) -> FileTable {
+        let partitions: Vec<_> = partition.into_iter().map(Arc::new).collect();
+        let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
+        let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
+        FileTable { store, schema: Arc::new(Schema::new(fields)), scanned, files }
+    }
+
+    /// Files that this run wrote to its scratch folder.
+    pub fn scratch(columns: SchemaRef, files: Vec<DataFile>) -> Result<FileTable> {
+        let fields: Vec<Field> = columns
+            .fields()
+            .iter()
+            .map(|field| Field::new(field.name(), field.data_type().clone(), true))
+            .collect();
+        let columns = Arc::new(Schema::new(fields));
+        Ok(FileTable::new(ObjectStoreUrl::local_filesystem(), columns, None, files))
+    }
+
+    /// Positions of columns as queries see them, as positions in what is scanned.
+    fn scanned_positions(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
+        let partitions = self.scanned.table_partition_cols().len();
+        let columns = self.schema.fields().len();
+        let all: Vec<usize> = (0..columns).collect();
+        let positions = projection.unwrap_or(&all).iter();
+        positions.map(|position| (position + columns - partitions) % columns).collect()
+    }
+
+    fn statistics(&self, files: &[DataFile]) -> Statistics {
+        let mut statistics = Statistics::new_unknown(self.scanned.table_schema());
+        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
+        if let Some(rows) = rows {
+            statistics.num_rows = Precision::Exact(rows as usize);
+        }
+        statistics
+    }
+}
+
+#[async_trait]
+impl TableProvider for FileTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        if self.files.is_empty() {
+            let schema = project_schema(&self.schema, projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let files: Vec<PartitionedFile> = self
+            .files
+            .iter()
+            .map(|file| {
+                let statistics = self.statistics(std::slice::from_ref(file));
+                PartitionedFile::new_from_meta(ObjectMeta {
+                    location: file.path.clone(),
+                    last_modified: DateTime::<Utc>::UNIX_EPOCH,
+                    size: file.size,
+                    e_tag: None,
+                    version: None,
+                })
+                .with_partition_values(file.partition.clone().into_iter().collect())
+                .with_statistics(Arc::new(statistics))
+            })
+            .collect();
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let options = state.default_table_options().parquet;
+        let source = ParquetSource::new(self.scanned.clone()).with_table_parquet_options(options);
+        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(self.statistics(&self.files))
+            .with_projection_indices(Some(self.scanned_positions(projection)))?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}

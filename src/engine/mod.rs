@@ -1,0 +1,205 @@
+//! The query engine: a session over file-backed tables that runs the SQL files. The only folder
+//! that knows DataFusion's session.
+//!
+//! Refuses to know what a table means, and to put SQL together: a model's text is parsed as it
+//! stands, its parameters are bound as values.
+
+pub mod files;
+pub mod write;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::MemorySchemaProvider;
+use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
+use futures::TryStreamExt;
+
+use crate::model::Model;
+use crate::place::Place;
+use files::FileTable;
+
+/// How the engine splits work. Never changes a row.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    pub partitions: usize,
+    pub batch_size: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        let partitions = std::thread::available_parallelism().map_or(2, usize::from);
+        Tuning { partitions, batch_size: 8192 }
+    }
+}
+
+/// Values for the `$names` of the SQL files.
+pub type Params = HashMap<&'static str, ScalarValue>;
+
+/// A session, and a scratch folder for tables that are kept for the run only.
+pub struct Engine {
+    session: SessionContext,
+    scratch: tempfile::TempDir,
+    tables_written: std::sync::atomic::AtomicUsize,
+}
+
+const SCHEMAS: [&str; 6] = ["raw", "reference", "clean", "attribution", "report", "check"];
+
+impl Engine {
+    pub fn new(tuning: &Tuning) -> Result<Engine> {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(tuning.partitions.max(1))
+            .with_batch_size(tuning.batch_size.max(1))
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.execution.time_zone = Some("UTC".into());
+        options.sql_parser.parse_float_as_decimal = true;
+        let session = SessionContext::new_with_config(config);
+        let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
+        for schema in SCHEMAS {
+            catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        let scratch = tempfile::Builder::new()
+            .prefix("lookback-")
+            .tempdir()
+            .context("cannot make a scratch folder; TMPDIR names where")?;
+        Ok(Engine { session, scratch, tables_written: 0.into() })
+    }
+
+    pub fn session(&self) -> &SessionContext {
+        &self.session
+    }
+
+    /// Makes the place's store reachable for queries.
+    pub fn add_store(&self, place: &Place) -> Result<()> {
+        let url = place.store_url()?;
+        self.session.register_object_store(url.as_ref(), place.store().clone());
+        Ok(())
+    }
+
+    /// Makes a table known under `layer.table`, in place of what had that name.
+    pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        self.session.deregister_table(name)?;
+        self.session.register_table(name, table)?;
+        Ok(())
+    }
+
+    /// Plans a model with its parameters. Errors: the SQL does not parse or plan, which tests
+    /// rule out.
+    pub async fn plan(&self, model: &Model, params: &Params) -> Result<DataFrame> {
+        self.plan_sql(model, params).await.with_context(|| format!("cannot plan {}", model.name))
+    }
+
+    async fn plan_sql(&self, model: &Model, params: &Params) -> Result<DataFrame> {
+        let state = self.session.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let mut statement = state.sql_to_statement(model.sql, &dialect)?;
+        if let Some(zone) = params.get("zone") {
+            bind_zone(&mut statement, zone);
+        }
+        let plan = state.statement_to_plan(statement).await?;
+        let values: Vec<(&str, ScalarValue)> = params
+            .iter()
+            .filter(|(name, _)| model.params.contains(**name))
+            .map(|(name, value)| (*name, value.clone()))
+            .collect();
+        let plan = plan.with_param_values(values)?;
+        Ok(DataFrame::new(state, plan))
+    }
+
+    /// Runs a model and hands out its rows as they come.
+    pub async fn stream(
+        &self,
+        model: &Model,
+        params: &Params,
+    ) -> Result<SendableRecordBatchStream> {
+        let frame = self.plan(model, params).await?;
+        let stream = frame.execute_stream().await;
+        stream.with_context(|| format!("cannot run {}", model.name))
+    }
+
+    /// Runs a model and collects its rows, for small answers.
+    pub async fn collect(&self, model: &Model, params: &Params) -> Result<Vec<RecordBatch>> {
+        let rows = self.stream(model, params).await?.try_collect().await;
+        rows.with_context(|| format!("cannot run {}", model.name))
+    }
+
+    /// Runs a model that is kept for the run: writes its rows to a scratch file and registers
+    /// it under its name. Returns the number of rows.
+    pub async fn materialise(&self, model: &Model, params: &Params) -> Result<u64> {
+        let frame = self.plan(model, params).await?;
+        let run = async {
+            let task = frame.task_ctx();
+            let plan = frame.create_physical_plan().await?;
+            let mut rows = 0;
+            let mut files = Vec::new();
+            let schema = plan.schema();
+            let streams =
+                datafusion::physical_plan::execute_stream_partitioned(plan, Arc::new(task))?;
+            let writes = streams.into_iter().map(|stream| {
+                let path = self.scratch_file(model.name);
+                tokio::spawn(async move {
+                    let rows = write::scratch(stream, &path).await?;
+                    anyhow::Ok((path, rows))
+                })
+            });
+            for write in writes.collect::<Vec<_>>() {
+                let (path, count) = write.await??;
+                rows += count;
+                files.push(files::DataFile::local(&path, count)?);
+            }
+            self.register(model.name, Arc::new(FileTable::scratch(schema, files)?))?;
+            anyhow::Ok(rows)
+        };
+        run.await.with_context(|| format!("cannot run {}", model.name))
+    }
+
+    /// Makes a few rows known as a table, through a scratch file like every other table.
+    pub async fn register_rows(&self, name: &str, batch: RecordBatch) -> Result<()> {
+        let path = self.scratch_file(name);
+        let schema = batch.schema();
+        let rows = batch.num_rows() as u64;
+        let stream = futures::stream::iter([Ok(batch)]);
+        let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
+            schema.clone(),
+            stream,
+        );
+        write::scratch(Box::pin(stream), &path).await?;
+        let files = vec![files::DataFile::local(&path, rows)?];
+        self.register(name, Arc::new(FileTable::scratch(schema, files)?))
+    }
+
+    /// Registers a model without rows, so that others that read it can be planned.
+    pub async fn register_empty(&self, model: &Model, params: &Params) -> Result<()> {
+        let schema: SchemaRef =
+            Arc::new(self.plan(model, params).await?.schema().as_arrow().clone());
+        self.register(model.name, Arc::new(FileTable::scratch(schema, Vec::new())?))
+    }
+
+    fn scratch_file(&self, name: &str) -> std::path::PathBuf {
+        let count = self.tables_written.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.scratch.path().join(format!("{name}-{count}.parquet"))
+    }
+}
+
+/// `at time zone` wants a literal before planning, where other parameters are bound after it.
+fn bind_zone(statement: &mut Statement, zone: &ScalarValue) {
+    let Statement::Statement(statement) = statement else { return };
+    let ScalarValue::Utf8(Some(zone)) = zone else { return };
+    let _: ControlFlow<()> = visit_expressions_mut(statement, |expression: &mut Expr| {
+        if let Expr::Value(value) = expression
+            && value.value == Value::Placeholder("$zone".into())
+        {
+            value.value = Value::SingleQuotedString(zone.clone());
+        }
+        ControlFlow::Continue(())
+    });
+}

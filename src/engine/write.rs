@@ -1,0 +1,229 @@
+//! Rows to Parquet files: scratch files for the run, and the files of a partitioned table.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{Date32Type, SchemaRef};
+use chrono::NaiveDate;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use object_store::buffered::BufWriter;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::AsyncArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use crate::model::{ColumnKind, Model};
+use crate::place::Place;
+
+/// Writes a scratch file; returns its number of rows.
+pub async fn scratch(mut rows: SendableRecordBatchStream, path: &FilePath) -> Result<u64> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::LZ4_RAW)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build();
+    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties))?;
+    let mut count = 0;
+    while let Some(batch) = rows.try_next().await? {
+        count += batch.num_rows() as u64;
+        writer.write(&batch)?;
+    }
+    writer.close()?;
+    Ok(count)
+}
+
+/// A file that was written for a table and is not yet part of it.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    pub slice: Slice,
+    /// Relative to the table's folder.
+    pub path: String,
+    pub size: u64,
+    pub rows: u64,
+}
+
+/// What one file of a table holds: a partition, and of clean/rejects the rows of one log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slice {
+    pub date: NaiveDate,
+    pub log: Option<String>,
+}
+
+impl Slice {
+    pub fn of(date: NaiveDate) -> Slice {
+        Slice { date, log: None }
+    }
+}
+
+/// Writes rows that come sorted by partition (and log, where slices have one) to one file per
+/// slice below the table's folder. Each of `slices` gets a file, be it one without rows: a date
+/// that was made and is empty differs from one that never was. Errors: rows of other slices.
+pub async fn table(
+    mut rows: SendableRecordBatchStream,
+    model: &Model,
+    folder: &Place,
+    file_name: &str,
+    slices: &[Slice],
+) -> Result<Vec<NewFile>> {
+    let target = Target { model, folder, file_name, schema: without_partition(model) };
+    let mut done: Vec<NewFile> = Vec::new();
+    let mut open: Option<OpenFile> = None;
+    while let Some(batch) = rows.try_next().await? {
+        let batch = as_declared(&batch, model)?;
+        for (slice, part) in by_slice(&batch, slices)? {
+            if open.as_ref().is_some_and(|file| file.slice != slice)
+                && let Some(file) = open.take()
+            {
+                done.push(file.close().await?);
+            }
+            if open.is_none() {
+                let is_new = !done.iter().any(|file| file.slice == slice);
+                anyhow::ensure!(
+                    slices.contains(&slice) && is_new,
+                    "{}: unexpected rows of {slice:?}",
+                    model.name
+                );
+                open = Some(target.open(slice)?);
+            }
+            if let Some(file) = open.as_mut() {
+                file.write(&part).await?;
+            }
+        }
+    }
+    if let Some(file) = open.take() {
+        done.push(file.close().await?);
+    }
+    for slice in slices {
+        if !done.iter().any(|file| &file.slice == slice) {
+            done.push(target.open(slice.clone())?.close().await?);
+        }
+    }
+    Ok(done)
+}
+
+struct Target<'a> {
+    model: &'a Model,
+    folder: &'a Place,
+    file_name: &'a str,
+    schema: SchemaRef,
+}
+
+impl Target<'_> {
+    fn open(&self, slice: Slice) -> Result<OpenFile> {
+        let log = slice.log.as_ref().map(|log| format!("-{log}")).unwrap_or_default();
+        let path =
+            format!("{}={}/{}{log}.parquet", self.model.partition(), slice.date, self.file_name);
+        let place = self.folder.child(&path);
+        let sink = BufWriter::new(place.store().clone(), place.path().clone());
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+            .build();
+        let writer = AsyncArrowWriter::try_new(sink, self.schema.clone(), Some(properties))?;
+        Ok(OpenFile { slice, path, writer, rows: 0 })
+    }
+}
+
+struct OpenFile {
+    slice: Slice,
+    path: String,
+    writer: AsyncArrowWriter<BufWriter>,
+    rows: u64,
+}
+
+impl OpenFile {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        // Without the partition column, which is in the path.
+        let columns: Vec<usize> = (1..batch.num_columns()).collect();
+        self.writer.write(&batch.project(&columns)?).await?;
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<NewFile> {
+        self.writer.finish().await.with_context(|| format!("{}: cannot write", self.path))?;
+        let size = self.writer.bytes_written() as u64;
+        Ok(NewFile { slice: self.slice, path: self.path, size, rows: self.rows })
+    }
+}
+
+fn without_partition(model: &Model) -> SchemaRef {
+    let all = model.schema(ColumnKind::written);
+    let fields: Vec<_> = all.fields().iter().skip(1).cloned().collect();
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}
+
+/// The batch with the names and types that its model declares. Errors: a value that does not fit.
+fn as_declared(batch: &RecordBatch, model: &Model) -> Result<RecordBatch> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = model
+        .columns
+        .iter()
+        .map(|column| {
+            let found = batch
+                .column_by_name(&column.name)
+                .with_context(|| format!("{}: has no column {}", model.name, column.name))?;
+            match column.kind {
+                ColumnKind::Json => as_json(found),
+                kind => cast_with_options(found, &kind.written(), &strict)
+                    .with_context(|| format!("{}: column {}", model.name, column.name)),
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(model.schema(ColumnKind::written), columns)?)
+}
+
+/// Lists of names and values in turn, as the text of JSON objects.
+fn as_json(column: &ArrayRef) -> Result<ArrayRef> {
+    let lists = column.as_list_opt::<i32>().context("a record is a list of names and values")?;
+    let mut texts = Vec::with_capacity(lists.len());
+    for position in 0..lists.len() {
+        let parts =
+            arrow::compute::cast(&lists.value(position), &arrow::datatypes::DataType::Utf8)?;
+        let parts = parts.as_string::<i32>();
+        let mut record = serde_json::Map::new();
+        for pair in (0..parts.len().saturating_sub(1)).step_by(2) {
+            let value = match parts.is_null(pair + 1) {
+                true => serde_json::Value::Null,
+                false => parts.value(pair + 1).into(),
+            };
+            record.insert(parts.value(pair).to_owned(), value);
+        }
+        texts.push(serde_json::Value::Object(record).to_string());
+    }
+    Ok(Arc::new(StringArray::from(texts)))
+}
+
+/// Cuts a sorted batch where the slice changes.
+fn by_slice(batch: &RecordBatch, slices: &[Slice]) -> Result<Vec<(Slice, RecordBatch)>> {
+    let dates: &Date32Array = batch.column(0).as_primitive::<Date32Type>();
+    let logs = match slices.first() {
+        Some(Slice { log: Some(_), .. }) => {
+            batch.column_by_name("log").map(|logs| logs.as_string::<i32>())
+        }
+        _ => None,
+    };
+    let slice_at = |row: usize| -> Result<Slice> {
+        let date = dates.is_valid(row).then(|| dates.value_as_date(row)).flatten();
+        let date = date.context("a row without a date")?;
+        Ok(Slice { date, log: logs.map(|logs| logs.value(row).to_owned()) })
+    };
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < batch.num_rows() {
+        let slice = slice_at(start)?;
+        let mut end = start + 1;
+        while end < batch.num_rows()
+            && dates.value(end) == dates.value(start)
+            && logs.is_none_or(|logs| logs.value(end) == logs.value(start))
+        {
+            end += 1;
+        }
+        parts.push((slice, batch.slice(start, end - start)));
+        start = end;
+    }
+    Ok(parts)
+}

@@ -1,0 +1,412 @@
+//! The job file: text in, a checked [`Job`] or all complaints at once out (contract, section 3).
+//!
+//! Refuses to know what lies at the places it names. Every default stands here and nowhere else.
+
+use std::path::{Path, PathBuf};
+
+use chrono_tz::Tz;
+use regex::Regex;
+use regex_syntax::ast;
+use toml::{Table, Value};
+
+use crate::place::Place;
+use crate::stop::Stop;
+
+/// A checked job file.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub file: PathBuf,
+    pub clicks: Place,
+    pub orders: Place,
+    pub links: Place,
+    pub stores: Place,
+    pub rates: Place,
+    pub fx_rates: Option<Place>,
+    pub identities: Option<Place>,
+    pub root: Place,
+    pub zone: Tz,
+    pub currency: String,
+    /// Millionths: 0.03 is 30,000. For lines that no rate covers.
+    pub default_rate: i128,
+    pub window_hours: i64,
+    pub tie: Tie,
+    pub scope: Scope,
+    pub late_days: u64,
+    pub order_horizon_days: u64,
+    /// The first that matches decides; each has exactly one capturing group, the key.
+    pub formats: Vec<String>,
+}
+
+/// May a click at the very instant of the order win?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tie {
+    Before,
+    AtOrBefore,
+}
+
+/// Which clicks may win an order line: any of the buyer's, or those that landed on its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Platform,
+    Store,
+}
+
+impl Job {
+    /// Reads and checks a job file. Errors: exit 2 with every complaint there is.
+    pub fn load(file: &Path) -> Result<Job, Stop> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Stop::fix_one(format!("{}: cannot read the job file: {error}", file.display()))
+                .hint("`lookback demo` makes a working job file to start from")
+        })?;
+        let absolute = std::path::absolute(file).map_err(anyhow::Error::from)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        Job::parse(&text, file, folder)
+    }
+
+    fn parse(text: &str, file: &Path, folder: &Path) -> Result<Job, Stop> {
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            Stop::fix_one(format!("{}: is not TOML: {error}", file.display()))
+        })?;
+        let mut reader = Reader { table, folder, complaints: Vec::new() };
+        let job = read(&mut reader, file);
+        reader.refuse_leftovers();
+        match job {
+            Some(job) if reader.complaints.is_empty() => Ok(job),
+            _ => Err(Stop::fix(
+                reader
+                    .complaints
+                    .iter()
+                    .map(|complaint| format!("{}: {complaint}", file.display()))
+                    .collect(),
+            )),
+        }
+    }
+}
+
+/// Reads every key before it gives up, so that all complaints come together.
+fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
+    let clicks = reader.place("input", "clicks");
+    let orders = reader.place("input", "orders");
+    let links = reader.place("input", "links");
+    let stores = reader.place("input", "stores");
+    let rates = reader.place("input", "rates");
+    let fx_rates = reader.optional_place("input", "fx_rates");
+    let identities = reader.optional_place("input", "identities");
+    let root = reader.place("output", "root");
+    let zone = reader.zone();
+    let currency = reader.text("program", "currency", Some("USD"));
+    let default_rate = reader.default_rate();
+    let window_hours = reader.number("attribution", "window_hours", 720, 1..=8760);
+    let tie = reader.choice(
+        ("attribution", "tie"),
+        &[("before", Tie::Before), ("at_or_before", Tie::AtOrBefore)],
+    );
+    let scope = reader.choice(
+        ("attribution", "scope"),
+        &[("platform", Scope::Platform), ("store", Scope::Store)],
+    );
+    let late_days = reader.number("lateness", "late_days", 2, 0..=30);
+    let order_horizon_days = reader.number("lateness", "order_horizon_days", 90, 2..=400);
+    let formats = reader.formats();
+    Some(Job {
+        file: file.to_owned(),
+        clicks: clicks?,
+        orders: orders?,
+        links: links?,
+        stores: stores?,
+        rates: rates?,
+        fx_rates,
+        identities,
+        root: root?,
+        zone: zone?,
+        currency: currency?,
+        default_rate: default_rate?,
+        window_hours: window_hours?,
+        tie: tie?,
+        scope: scope?,
+        late_days: late_days?.unsigned_abs(),
+        order_horizon_days: order_horizon_days?.unsigned_abs(),
+        formats: formats?,
+    })
+}
+
+/// Takes keys out of the table; what is left at the end is unknown.
+struct Reader<'a> {
+    table: Table,
+    folder: &'a Path,
+    complaints: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn complain<T>(&mut self, section: &str, key: &str, trouble: impl AsRef<str>) -> Option<T> {
+        self.complaints.push(format!("[{section}] {key} {}", trouble.as_ref()));
+        None
+    }
+
+    fn take(&mut self, section: &str, key: &str) -> Option<Value> {
+        self.table.get_mut(section)?.as_table_mut()?.remove(key)
+    }
+
+    fn text(&mut self, section: &str, key: &str, default: Option<&str>) -> Option<String> {
+        match (self.take(section, key), default) {
+            (Some(Value::String(text)), _) if !text.is_empty() => Some(text),
+            (Some(Value::String(_)), _) => self.complain(section, key, "is empty"),
+            (Some(other), _) => {
+                let found = other.type_str();
+                self.complain(section, key, format!("is a {found}, but a text is wanted"))
+            }
+            (None, Some(default)) => Some(default.to_owned()),
+            (None, None) => self.complain(section, key, "is missing"),
+        }
+    }
+
+    fn place(&mut self, section: &str, key: &str) -> Option<Place> {
+        let text = self.text(section, key, None)?;
+        match Place::parse(&text, self.folder) {
+            Ok(place) => Some(place),
+            Err(error) => self.complain(section, key, format!("= \"{text}\" {error:#}")),
+        }
+    }
+
+    fn optional_place(&mut self, section: &str, key: &str) -> Option<Place> {
+        let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
+        is_there.then(|| self.place(section, key)).flatten()
+    }
+
+    fn number(
+        &mut self,
+        section: &str,
+        key: &str,
+        default: i64,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
+        let wanted = format!("a whole number from {} to {} is wanted", range.start(), range.end());
+        match self.take(section, key) {
+            None => Some(default),
+            Some(Value::Integer(number)) if range.contains(&number) => Some(number),
+            Some(Value::Integer(number)) => {
+                self.complain(section, key, format!("is {number}, but {wanted}"))
+            }
+            Some(other) => {
+                let found = other.type_str();
+                self.complain(section, key, format!("is a {found}, but {wanted}"))
+            }
+        }
+    }
+
+    fn choice<T: Copy>(&mut self, at: (&str, &str), choices: &[(&str, T)]) -> Option<T> {
+        let (section, key) = at;
+        let (default, _) = choices.first()?;
+        let text = self.text(section, key, Some(default))?;
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
+            return Some(*value);
+        }
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let wanted = names.join(" or ");
+        self.complain(section, key, format!("is \"{text}\", but {wanted} is wanted"))
+    }
+
+    fn zone(&mut self) -> Option<Tz> {
+        let name = self.text("program", "time_zone", Some("UTC"))?;
+        match name.parse() {
+            Ok(zone) => Some(zone),
+            Err(_) => self.complain(
+                "program",
+                "time_zone",
+                format!("= \"{name}\" is no time zone of the IANA database"),
+            ),
+        }
+    }
+
+    fn default_rate(&mut self) -> Option<i128> {
+        let at = ("program", "default_rate");
+        if let Some(Value::Float(_) | Value::Integer(_)) =
+            self.table.get(at.0).and_then(|table| table.get(at.1))
+        {
+            self.take(at.0, at.1);
+            return self.complain(
+                at.0,
+                at.1,
+                "is a number, but a text such as \"0.03\" is wanted: money is no float",
+            );
+        }
+        let text = self.text(at.0, at.1, None)?;
+        match millionths(&text) {
+            Some(rate) => Some(rate),
+            None => self.complain(
+                at.0,
+                at.1,
+                format!("is \"{text}\", but a rate from 0 to 1 with at most 6 decimals is wanted"),
+            ),
+        }
+    }
+
+    fn formats(&mut self) -> Option<Vec<String>> {
+        let at = ("links", "formats");
+        let wanted = "a list of at least one regular expression is wanted";
+        let list = match self.take(at.0, at.1) {
+            Some(Value::Array(list)) if !list.is_empty() => list,
+            Some(_) => return self.complain(at.0, at.1, format!("is no such list: {wanted}")),
+            None => return self.complain(at.0, at.1, format!("is missing: {wanted}")),
+        };
+        let mut formats = Vec::new();
+        for (position, value) in list.iter().enumerate() {
+            let name = format!("formats, number {}", position + 1);
+            match value.as_str().map(with_one_group) {
+                Some(Ok(format)) => formats.push(format),
+                Some(Err(trouble)) => {
+                    self.complain::<()>(at.0, &name, trouble);
+                }
+                None => {
+                    self.complain::<()>(at.0, &name, "is no text");
+                }
+            }
+        }
+        (formats.len() == list.len()).then_some(formats)
+    }
+
+    fn refuse_leftovers(&mut self) {
+        const SECTIONS: [&str; 6] =
+            ["input", "output", "program", "attribution", "lateness", "links"];
+        for (section, value) in std::mem::take(&mut self.table) {
+            match value {
+                Value::Table(keys) if SECTIONS.contains(&section.as_str()) => {
+                    for key in keys.keys() {
+                        self.complaints.push(format!("[{section}] {key} is an unknown key"));
+                    }
+                }
+                Value::Table(_) => {
+                    self.complaints.push(format!(
+                        "[{section}] is an unknown section; known are {}",
+                        SECTIONS.join(", ")
+                    ));
+                }
+                _ if SECTIONS.contains(&section.as_str()) => {
+                    self.complaints.push(format!("{section} is no section: write [{section}]"));
+                }
+                _ => self.complaints.push(format!("{section} is an unknown key")),
+            }
+        }
+    }
+}
+
+/// A rate as written ("0.085") in millionths, or none if it is not 0..1 with up to 6 decimals.
+pub fn millionths(text: &str) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction = fraction.trim_end_matches('0');
+    if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let rate: i128 = format!("{whole}{fraction:0<6}").parse().ok()?;
+    (rate <= 1_000_000).then_some(rate)
+}
+
+/// A link format whose first capturing group is its only one: the others are made
+/// non-capturing, so that "the first group" (section 1, promotion link) is all that is captured.
+fn with_one_group(format: &str) -> Result<String, String> {
+    let syntax = ast::parse::Parser::new()
+        .parse(format)
+        .map_err(|error| format!("is no regular expression: {error}"))?;
+    let mut opens = Vec::new();
+    ast::visit(&syntax, Groups { format, opens: &mut opens }).map_err(|error| error.to_string())?;
+    opens.sort();
+    let Some((_, further)) = opens.split_first() else {
+        return Err("has no group: put the part that is the link's key in ( )".to_owned());
+    };
+    let mut one = format.to_owned();
+    for (start, end) in further.iter().rev() {
+        one.replace_range(*start..*end, "(?:");
+    }
+    Regex::new(&one).map_err(|error| format!("is no regular expression: {error}"))?;
+    Ok(one)
+}
+
+/// Collects where capturing groups open: `(`, `(?<name>` or `(?P<name>`.
+struct Groups<'a> {
+    format: &'a str,
+    opens: &'a mut Vec<(usize, usize)>,
+}
+
+impl ast::Visitor for Groups<'_> {
+    type Output = ();
+    type Err = std::convert::Infallible;
+
+    fn finish(self) -> Result<(), Self::Err> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, node: &ast::Ast) -> Result<(), Self::Err> {
+        if let ast::Ast::Group(group) = node {
+            let start = group.span.start.offset;
+            match &group.kind {
+                ast::GroupKind::CaptureIndex(_) => self.opens.push((start, start + 1)),
+                ast::GroupKind::CaptureName { name, .. } => {
+                    let close = self.format[name.span.end.offset..].find('>').unwrap_or(0);
+                    self.opens.push((start, name.span.end.offset + close + 1));
+                }
+                ast::GroupKind::NonCapturing(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+[input]
+clicks = "raw/clicks"
+orders = "s3://logs/orders"
+links = "links.csv"
+stores = "stores.csv"
+rates = "rates.csv"
+[output]
+root = "warehouse"
+[program]
+default_rate = "0.03"
+[links]
+formats = ['/e/([a-z]+)']
+"#;
+
+    fn parse(text: &str) -> Result<Job, Stop> {
+        Job::parse(text, Path::new("job.toml"), Path::new("/jobs"))
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_default_of_the_contract() {
+        let job = parse(WHOLE).unwrap();
+        assert_eq!((job.window_hours, job.late_days, job.order_horizon_days), (720, 2, 90));
+        assert_eq!((job.zone, job.currency.as_str()), (Tz::UTC, "USD"));
+        assert_eq!((job.tie, job.scope), (Tie::Before, Scope::Platform));
+        assert_eq!(job.root.url().as_str(), "file:///jobs/warehouse");
+    }
+
+    #[test]
+    fn all_complaints_come_together() {
+        let text = WHOLE
+            .replace("\"0.03\"", "0.03\ntime_zone = \"Mars/Olympus\"")
+            .replace("/e/([a-z]+)", "/e/([a-z]+")
+            + "[lateness]\nlate_days = 31\nlate_dayz = 1\n[extra]\n";
+        let stop = parse(&text).unwrap_err();
+        assert_eq!((stop.exit_code(), stop.complaints.len()), (2, 6), "{stop}");
+    }
+
+    #[test]
+    fn only_the_first_group_captures() {
+        assert_eq!(with_one_group("(a)?(b(c))(?P<d>e)").unwrap(), "(a)?(?:b(?:c))(?:e)");
+        assert_eq!(with_one_group(r"\((x)[(]").unwrap(), r"\((x)[(]");
+        assert!(with_one_group("no group").unwrap_err().contains("has no group"));
+    }
+
+    #[test]
+    fn rates_are_exact_text() {
+        assert_eq!(millionths("0.085"), Some(85_000));
+        assert_eq!(millionths("1.000000"), Some(1_000_000));
+        assert_eq!(millionths("0.0000001"), None);
+        assert_eq!(millionths("1.01"), None);
+        assert_eq!(millionths("-0.1"), None);
+    }
+}

@@ -1,0 +1,21 @@
+//! lookback: affiliate attribution as a nightly batch job.
+pub mod check;
+pub mod cli;
+pub mod days;
+pub mod demo;
+pub mod engine;
+pub mod explain;
+pub mod job;
+pub mod lock;
+pub mod model;
+pub mod origin;
+pub mod place;
+pub mod plan;
+pub mod progress;
+pub mod query;
+pub mod raw;
+pub mod reference;
+pub mod run;
+pub mod stop;
+pub mod summary;
+pub mod warehouse;

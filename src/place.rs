@@ -1,0 +1,199 @@
+//! Where things lie: paths and `s3://`, `gs://`, `az://` URLs behind one type. The only file that
+//! makes object stores.
+//!
+//! Refuses to know what the objects mean. Credentials come from the environment
+//! (`AWS_…`, `GOOGLE_…`, `AZURE_…`) and never leave this file.
+
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use url::Url;
+
+/// A folder or an object: a store, and a path in it.
+#[derive(Clone)]
+pub struct Place {
+    /// As the job file names it, for messages.
+    name: String,
+    url: Url,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+/// Hides the store: its own `Debug` may print credentials.
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Place").field(&self.name).finish()
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Place {
+    /// A path (relative ones start at `base`) or a URL. Errors: an unknown scheme, a URL that the
+    /// store's own parser refuses.
+    pub fn parse(text: &str, base: &FilePath) -> Result<Place> {
+        match Url::parse(text) {
+            Ok(url) if url.scheme() == "file" => {
+                let path = url.to_file_path().ok().context("is not a file URL with a full path")?;
+                Place::local(text, &path)
+            }
+            Ok(url) if ["s3", "gs", "az"].contains(&url.scheme()) => Place::remote(text, url),
+            Ok(url) if text.contains("://") => {
+                bail!("has the unknown scheme {}; known are s3, gs, az and file", url.scheme())
+            }
+            _ => Place::local(text, &base.join(text)),
+        }
+    }
+
+    fn local(name: &str, path: &FilePath) -> Result<Place> {
+        let path = without_dots(&std::path::absolute(path)?);
+        let url = Url::from_file_path(&path).ok().context("is not a full path")?;
+        let store = Arc::new(LocalFileSystem::new());
+        Ok(Place { name: name.into(), url, store, path: Path::from_absolute_path(&path)? })
+    }
+
+    fn remote(name: &str, url: Url) -> Result<Place> {
+        let credentials = std::env::vars()
+            .map(|(key, value)| (key.to_ascii_lowercase(), value))
+            .filter(|(key, _)| {
+                ["aws_", "google_", "azure_", "azurite_"].iter().any(|name| key.starts_with(name))
+            });
+        let (store, path) = object_store::parse_url_opts(&url, credentials)?;
+        Ok(Place { name: name.into(), url, store: Arc::from(store), path })
+    }
+
+    /// A folder or object below this one; `relative` has its parts separated by `/`.
+    pub fn child(&self, relative: &str) -> Place {
+        let mut place = self.clone();
+        place.name = format!("{}/{relative}", self.name.trim_end_matches('/'));
+        for part in relative.split('/').filter(|part| !part.is_empty()) {
+            place.path = place.path.join(part);
+            if let Ok(mut parts) = place.url.path_segments_mut() {
+                parts.pop_if_empty().push(part);
+            }
+        }
+        place
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The store's root, as the query engine names it.
+    pub fn store_url(&self) -> Result<ObjectStoreUrl> {
+        let root = match self.url.scheme() {
+            "file" => "file://".to_owned(),
+            scheme => format!("{scheme}://{}", self.url.host_str().unwrap_or_default()),
+        };
+        Ok(ObjectStoreUrl::parse(root)?)
+    }
+
+    /// The objects that lie in this folder itself, by name, and the names of its sub-folders.
+    /// A folder that does not exist is empty.
+    pub async fn list(&self) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
+        let listing = self.store.list_with_delimiter(Some(&self.path)).await;
+        let listing = listing.with_context(|| format!("{}: cannot list", self.name))?;
+        let mut objects = listing.objects;
+        objects.sort_by(|one, other| one.location.cmp(&other.location));
+        let mut folders: Vec<String> = listing
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
+        folders.sort();
+        Ok((objects, folders))
+    }
+
+    /// Every object below this folder, at any depth.
+    pub async fn list_deep(&self) -> Result<Vec<ObjectMeta>> {
+        let listing: Result<Vec<_>, _> = self.store.list(Some(&self.path)).try_collect().await;
+        listing.with_context(|| format!("{}: cannot list", self.name))
+    }
+
+    /// The object's bytes, or none when there is no such object.
+    pub async fn read(&self) -> Result<Option<Bytes>> {
+        let read = async {
+            match self.store.get(&self.path).await {
+                Ok(object) => Ok(Some(object.bytes().await?)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        read.await.with_context(|| format!("{}: cannot read", self.name))
+    }
+
+    /// Writes the object if there is none; false when there is one already.
+    pub async fn create(&self, content: impl Into<PutPayload>) -> Result<bool> {
+        let options = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(&self.path, content.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => {
+                Err(anyhow::Error::from(error).context(format!("{}: cannot write", self.name)))
+            }
+        }
+    }
+
+    /// Writes the object, whether or not there is one.
+    pub async fn write(&self, content: impl Into<PutPayload>) -> Result<()> {
+        let put = self.store.put(&self.path, content.into()).await;
+        put.with_context(|| format!("{}: cannot write", self.name))?;
+        Ok(())
+    }
+
+    /// Removes the object; one that is gone already is fine.
+    pub async fn delete(&self) -> Result<()> {
+        match self.store.delete(&self.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => {
+                Err(anyhow::Error::from(error).context(format!("{}: cannot delete", self.name)))
+            }
+        }
+    }
+}
+
+/// Runs `work` for each item, 16 at a time, and keeps the order. For many small requests.
+pub async fn in_parallel<I, T, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    futures::stream::iter(items.into_iter().map(work)).buffered(16).try_collect().await
+}
+
+/// Resolves `.` and `..` by name, for folders that need not exist yet.
+fn without_dots(path: &FilePath) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}

@@ -1,0 +1,79 @@
+//! The reference tables: links, stores, rates, fx rates, identities. Read, checked as a whole (B3)
+//! and handed on as typed record batches; all complaints come together.
+//!
+//! Refuses to know how they are used: which row is in force for a click or an order is SQL.
+
+mod sheet;
+mod table;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
+
+use crate::job::Job;
+use crate::place::Place;
+use crate::stop::Stop;
+use table::{Draft, Fingerprint};
+
+/// The checked reference tables of a job.
+pub struct Reference {
+    /// By table name: `links`, `stores`, `rates`, `fx_rates`, `identities`.
+    pub tables: BTreeMap<&'static str, RecordBatch>,
+    fingerprints: BTreeMap<&'static str, Vec<Fingerprint>>,
+}
+
+impl Reference {
+    /// Reads and checks all tables. Errors: exit 2 with every complaint; exit 1 when a store fails.
+    pub async fn load(job: &Job) -> Result<Reference, Stop> {
+        let mut complaints = Vec::new();
+        let mut reference = Reference { tables: BTreeMap::new(), fingerprints: BTreeMap::new() };
+        for (name, place) in [
+            ("links", Some(&job.links)),
+            ("stores", Some(&job.stores)),
+            ("rates", Some(&job.rates)),
+            ("fx_rates", job.fx_rates.as_ref()),
+            ("identities", job.identities.as_ref()),
+        ] {
+            let draft = load(name, place, &mut complaints).await?;
+            reference.fingerprints.insert(name, draft.fingerprints);
+            reference.tables.insert(name, draft.batch);
+        }
+        match complaints.is_empty() {
+            true => Ok(reference),
+            false => Err(Stop::fix(complaints).hint(
+                "nothing was written; mend these rows of the reference tables and run again",
+            )),
+        }
+    }
+
+    /// A digest of the rows of a table that are in force at some instant of `from..to`. Rows in no
+    /// particular order: what counts is the set.
+    pub fn in_force(&self, table: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> u128 {
+        let rows = self.fingerprints.get(table).map(Vec::as_slice).unwrap_or_default();
+        rows.iter()
+            .filter(|row| row.from.is_none_or(|start| start < to))
+            .filter(|row| row.to.is_none_or(|end| end > from))
+            .fold(0, |sum, row| sum.wrapping_add(row.hash))
+    }
+}
+
+async fn load(
+    name: &'static str,
+    place: Option<&Place>,
+    complaints: &mut Vec<String>,
+) -> Result<Draft, Stop> {
+    let empty = |complaints: &mut Vec<String>| table::build(name, "", Vec::new(), complaints);
+    let Some(place) = place else { return Ok(empty(complaints)?) };
+    let Some(content) = place.read().await? else {
+        complaints.push(format!("{place}: there is no such file ([input] {name})"));
+        return Ok(empty(complaints)?);
+    };
+    match sheet::read(place, content, table::columns(name)) {
+        Ok(sheet) => Ok(table::build(name, &sheet.file, sheet.rows, complaints)?),
+        Err(troubles) => {
+            complaints.extend(troubles);
+            Ok(empty(complaints)?)
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A reference file as rows of text: `.csv` with a header, or `.parquet`.
+//!
+//! Refuses to know what the columns mean; it only finds them by name and reads types leniently.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::place::Place;
+
+/// The rows of one file. A cell is none when it is empty, null, or its column is absent.
+pub struct Sheet {
+    pub file: String,
+    pub rows: Vec<Row>,
+}
+
+pub struct Row {
+    /// "line 3" of a CSV file, "row 3" of a Parquet file, for messages.
+    pub at: String,
+    pub cells: Vec<Option<String>>,
+}
+
+/// A column to find: its name, and whether the file has to have it.
+pub type Wanted = (&'static str, Presence);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    Optional,
+}
+
+/// Reads the wanted columns, cells in the order of `wanted`. Errors: the complaints about the
+/// file, each naming it.
+pub fn read(place: &Place, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, Vec<String>> {
+    let file = place.name().to_owned();
+    let rows = match file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("csv") => from_csv(&content, wanted),
+        Some("parquet") => from_parquet(content, wanted),
+        _ => Err(vec!["is neither a .csv nor a .parquet file".to_owned()]),
+    };
+    match rows {
+        Ok(rows) => Ok(Sheet { file, rows }),
+        Err(complaints) => Err(complaints.iter().map(|text| format!("{file}: {text}")).collect()),
+    }
+}
+
+fn missing(wanted: &[Wanted], has: impl Fn(&str) -> bool) -> Vec<String> {
+    wanted
+        .iter()
+        .filter(|(name, presence)| *presence == Presence::Required && !has(name))
+        .map(|(name, _)| format!("has no column {name}"))
+        .collect()
+}
+
+fn from_csv(content: &[u8], wanted: &[Wanted]) -> Result<Vec<Row>, Vec<String>> {
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let mut reader = csv::ReaderBuilder::new().from_reader(content);
+    let header = reader.headers().map_err(|error| vec![format!("header: {error}")])?.clone();
+    let missing = missing(wanted, |name| header.iter().any(|column| column == name));
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let positions: Vec<Option<usize>> =
+        wanted.iter().map(|(name, _)| header.iter().position(|column| column == *name)).collect();
+    let mut rows = Vec::new();
+    let mut complaints = Vec::new();
+    for record in reader.records() {
+        match record {
+            Ok(record) => rows.push(Row {
+                at: format!("line {}", record.position().map_or(0, csv::Position::line)),
+                cells: positions
+                    .iter()
+                    .map(|position| record.get((*position)?))
+                    .map(|cell| cell.filter(|text| !text.is_empty()).map(str::to_owned))
+                    .collect(),
+            }),
+            Err(error) => complaints.push(format!("unreadable line: {error}")),
+        }
+    }
+    match complaints.is_empty() {
+        true => Ok(rows),
+        false => Err(complaints),
+    }
+}
+
+fn from_parquet(content: Bytes, wanted: &[Wanted]) -> Result<Vec<Row>, Vec<String>> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| vec![format!("is no readable Parquet: {error}")];
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(content).map_err(|error| unreadable(&error))?;
+    let schema = builder.schema().clone();
+    let missing = missing(wanted, |name| schema.field_with_name(name).is_ok());
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let mut rows = Vec::new();
+    for batch in builder.build().map_err(|error| unreadable(&error))? {
+        append(&batch.map_err(|error| unreadable(&error))?, wanted, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+fn append(batch: &RecordBatch, wanted: &[Wanted], rows: &mut Vec<Row>) -> Result<(), Vec<String>> {
+    let columns = wanted
+        .iter()
+        .map(|(name, _)| batch.column_by_name(name).map(|column| as_text(name, column)).transpose())
+        .collect::<Result<Vec<_>, String>>()
+        .map_err(|complaint| vec![complaint])?;
+    for position in 0..batch.num_rows() {
+        let cells = columns
+            .iter()
+            .map(|column| {
+                let texts = column.as_ref()?.as_string::<i32>();
+                let text = (!texts.is_null(position)).then(|| texts.value(position))?;
+                (!text.is_empty()).then(|| text.to_owned())
+            })
+            .collect();
+        rows.push(Row { at: format!("row {}", rows.len() + 1), cells });
+    }
+    Ok(())
+}
+
+/// Any column but a floating-point one as text; times as RFC 3339 in UTC.
+fn as_text(name: &str, column: &arrow::array::ArrayRef) -> Result<arrow::array::ArrayRef, String> {
+    let trouble = |error: &dyn std::fmt::Display| format!("column {name}: {error}");
+    let mut column = column.clone();
+    if let DataType::Dictionary(_, values) = column.data_type() {
+        let values = values.as_ref().clone();
+        column = cast(&column, &values).map_err(|error| trouble(&error))?;
+    }
+    if column.data_type().is_floating() {
+        return Err(trouble(&"is floating-point, but a decimal or a text is wanted"));
+    }
+    if let DataType::Timestamp(..) = column.data_type() {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        column = cast(&column, &utc).map_err(|error| trouble(&error))?;
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(&column, &DataType::Utf8, &strict).map_err(|error| trouble(&error))
+}

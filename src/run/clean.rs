@@ -1,0 +1,228 @@
+//! Raw landing dates to clean tables, chunk by chunk, each published as it is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use chrono::NaiveDate;
+use datafusion::common::ScalarValue;
+
+use super::{CHUNK, Run, date, interval, whole_days};
+use crate::check;
+use crate::days::{self, ReportDates};
+use crate::engine::Params;
+use crate::engine::write::{self, Slice};
+use crate::model;
+use crate::origin;
+use crate::plan::clean_origin;
+use crate::raw::{self, Log};
+use crate::stop::Stop;
+use crate::warehouse::Change;
+
+/// The models of one log.
+struct Models {
+    judged: &'static str,
+    clean: &'static str,
+    other_judged: &'static str,
+}
+
+fn models(log: Log) -> Models {
+    match log {
+        Log::Clicks => Models {
+            judged: "clean.judged_clicks",
+            clean: "clean.clicks",
+            other_judged: "clean.judged_order_events",
+        },
+        Log::Orders => Models {
+            judged: "clean.judged_order_events",
+            clean: "clean.order_events",
+            other_judged: "clean.judged_clicks",
+        },
+    }
+}
+
+impl Run<'_> {
+    /// Cleans what the plan says, oldest dates first: their ids decide what is a duplicate later.
+    pub(super) async fn clean(&mut self) -> Result<(), Stop> {
+        for log in [Log::Clicks, Log::Orders] {
+            let reading = match log {
+                Log::Clicks => &self.plan.clicks,
+                Log::Orders => &self.plan.orders,
+            };
+            let chunks = chunks(&reading.to_clean.keys().copied().collect(), &reading.raw.landed());
+            for dates in chunks {
+                self.clean_chunk(log, &dates).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn clean_chunk(&mut self, log: Log, dates: &BTreeSet<NaiveDate>) -> Result<(), Stop> {
+        let (Some(first), Some(last)) = (dates.first().copied(), dates.last().copied()) else {
+            return Ok(());
+        };
+        self.progress.step(&format!(
+            "cleaning {} that landed {}",
+            log.name(),
+            days::in_words(dates.iter().copied())
+        ));
+        let raw = match log {
+            Log::Clicks => &self.plan.clicks.raw,
+            Log::Orders => &self.plan.orders.raw,
+        };
+        // Dates that decide what is a duplicate: their ids come from the clean tables where these
+        // are up to date, else from the raw files.
+        let reach = days::dedup_reach(first, self.job.late_days);
+        let mut known = BTreeSet::new();
+        let mut to_read = dates.clone();
+        for dt in reach.iter() {
+            let now = origin::of_clean(self.job, self.reference, raw, dt)?;
+            match clean_origin(&self.warehouse, log, dt)? {
+                Some(made) if made.get("raw") == now.get("raw") => known.insert(dt),
+                _ => to_read.insert(dt),
+            };
+        }
+        let outcome = self.write_chunk(log, dates, &known, &to_read, first, last).await;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(stop) if stop.kind == crate::stop::Kind::Ask => {
+                let raw = match log {
+                    Log::Clicks => &self.plan.clicks.raw,
+                    Log::Orders => &self.plan.orders.raw,
+                };
+                let broken = raw.find_broken(&to_read).await?;
+                match broken.is_empty() {
+                    true => Err(stop),
+                    false => Err(Stop::fix(broken).hint(
+                        "no report was changed; replace or remove these files and run again",
+                    )),
+                }
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    async fn write_chunk(
+        &mut self,
+        log: Log,
+        dates: &BTreeSet<NaiveDate>,
+        known: &BTreeSet<NaiveDate>,
+        to_read: &BTreeSet<NaiveDate>,
+        first: NaiveDate,
+        last: NaiveDate,
+    ) -> Result<(), Stop> {
+        let names = models(log);
+        let params = self.clean_params(first, last);
+        let nothing = BTreeSet::new();
+        for reading in [&self.plan.clicks.raw, &self.plan.orders.raw] {
+            let dates = if reading.log == log { to_read } else { &nothing };
+            reading.register(&self.engine, dates, &self.job.formats).await?;
+        }
+        for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
+            self.register_kept(table, |dt| known.contains(&dt))?;
+        }
+        self.engine.register_empty(model::named(names.other_judged)?, &params).await?;
+        self.engine.materialise(model::named(names.judged)?, &params).await?;
+
+        let clean = model::named(names.clean)?;
+        let rejects = model::named("clean.rejects")?;
+        let slices: Vec<Slice> = dates.iter().copied().map(Slice::of).collect();
+        let log_slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
+        let reject_slices: Vec<Slice> = dates.iter().map(log_slice).collect();
+        let file_name = format!("part-{}", self.request.run_id);
+        let rows = self.engine.stream(clean, &params).await?;
+        let folder = self.warehouse.folder(clean);
+        let clean_files = write::table(rows, clean, &folder, &file_name, &slices).await?;
+        let rows = self.engine.stream(rejects, &params).await?;
+        let folder = self.warehouse.folder(rejects);
+        let reject_files = write::table(rows, rejects, &folder, &file_name, &reject_slices).await?;
+        self.count_rejects(log).await?;
+
+        self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
+        let mut complaints: Vec<String> =
+            check::key(&self.engine, clean).await?.into_iter().collect();
+        let raw = match log {
+            Log::Clicks => &self.plan.clicks.raw,
+            Log::Orders => &self.plan.orders.raw,
+        };
+        let counts = raw::row_counts(&[(raw, dates.clone())])?;
+        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
+        self.engine.register_rows("raw.row_counts", counts).await?;
+        let only_this_log: Vec<_> = reject_files.clone();
+        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &only_this_log)?;
+        complaints.extend(check::promise(&self.engine, "check.nothing_is_lost", &params).await?);
+        if !complaints.is_empty() {
+            return Err(Stop::look(complaints).hint("no report was changed"));
+        }
+
+        let raw = match log {
+            Log::Clicks => &self.plan.clicks.raw,
+            Log::Orders => &self.plan.orders.raw,
+        };
+        let mut origins = BTreeMap::new();
+        for dt in dates {
+            origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
+        }
+        for (model, files) in [(rejects, reject_files), (clean, clean_files)] {
+            let files = files
+                .into_iter()
+                .map(|file| {
+                    let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
+                    (file, origin)
+                })
+                .collect();
+            let (id, now) = (&self.request.run_id, self.request.now);
+            self.warehouse.commit(model, Change { files }, id, now).await?;
+            self.note_written(&model.folder(), dates.iter().copied());
+        }
+        *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
+        self.cleaned.entry(log.name()).or_default().extend(dates);
+        self.progress.done();
+        Ok(())
+    }
+
+    fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
+        let late = chrono::TimeDelta::days(self.job.late_days as i64);
+        Params::from([
+            ("first_dt", date(first)),
+            ("last_dt", date(last)),
+            ("late", interval(late)),
+            ("late_days", whole_days(self.job.late_days)),
+            ("dedup_days", whole_days(self.job.late_days + 2)),
+            ("currency", ScalarValue::Utf8(Some(self.job.currency.clone()))),
+        ])
+    }
+
+    async fn count_rejects(&mut self, log: Log) -> Result<()> {
+        let rows =
+            self.engine.collect(model::named("summary.rejected_rows")?, &Params::new()).await?;
+        let counts = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
+        for batch in rows {
+            for row in 0..batch.num_rows() {
+                let reason = arrow::util::display::array_value_to_string(batch.column(0), row)?;
+                let rows = arrow::util::display::array_value_to_string(batch.column(1), row)?;
+                *counts.entry(reason).or_default() += rows.parse::<u64>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Dates to clean in one go: between the first and the last of a chunk there is no landed date
+/// that is clean already, so that what comes before the first is all that has to be known.
+fn chunks(dates: &BTreeSet<NaiveDate>, landed: &BTreeSet<NaiveDate>) -> Vec<BTreeSet<NaiveDate>> {
+    let mut chunks: Vec<BTreeSet<NaiveDate>> = Vec::new();
+    for date in dates {
+        let continues = |chunk: &BTreeSet<NaiveDate>| {
+            let Some(last) = chunk.last() else { return true };
+            let between = ReportDates { from: days::next(*last), to: days::minus(*date, 1) };
+            chunk.len() < CHUNK && !between.iter().any(|dt| landed.contains(&dt))
+        };
+        match chunks.last_mut() {
+            Some(chunk) if continues(chunk) => {
+                chunk.insert(*date);
+            }
+            _ => chunks.push(BTreeSet::from([*date])),
+        }
+    }
+    chunks
+}

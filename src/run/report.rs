@@ -1,0 +1,203 @@
+//! Clean tables to conversions, the ledger and the reports; promises; publication.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Decimal128Type, Int64Type};
+use chrono::NaiveDate;
+
+use super::{Run, stretches};
+use crate::check;
+use crate::days::{self, ReportDates};
+use crate::engine::Params;
+use crate::engine::write::{self, NewFile, Slice};
+use crate::model::{self, Model};
+use crate::origin;
+use crate::stop::Stop;
+use crate::warehouse::Change;
+
+/// New files by table, not yet visible.
+type Staged = BTreeMap<&'static str, Vec<NewFile>>;
+
+const REPORTS: [&str; 4] =
+    ["report.traffic", "report.orders", "report.refunds", "report.transaction_details"];
+
+impl Run<'_> {
+    /// Conversions of order dates that the ledger looks back to and does not find (D6).
+    pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
+        for dates in stretches(&self.plan.earlier_conversions.clone()) {
+            let words = days::in_words(dates.iter());
+            self.progress.step(&format!("attributing earlier orders of {words}"));
+            let params = self.params(dates);
+            let staged = self.make_conversions(dates, &params).await?;
+            let conversions = [("attribution.conversions", staged)];
+            self.stop_if(self.check_conversions(&params).await?)?;
+            self.publish(conversions.into(), dates.iter().collect()).await?;
+            self.progress.done();
+        }
+        Ok(())
+    }
+
+    /// Conversions, ledger and reports of the run's own dates; published when all are checked.
+    pub(super) async fn make_reports(&mut self) -> Result<(), Stop> {
+        let mut staged = Staged::new();
+        let mut commission = [0_i128; 2];
+        for dates in stretches(&self.plan.own.clone()) {
+            let words = days::in_words(dates.iter());
+            self.progress.step(&format!("attributing orders of {words}"));
+            let params = self.params(dates);
+            let files = self.make_conversions(dates, &params).await?;
+            staged.entry("attribution.conversions").or_default().extend(files);
+            let mut complaints = self.check_conversions(&params).await?;
+
+            self.progress.step(&format!("reporting {words}"));
+            self.register_ledger_inputs(dates, &staged)?;
+            self.engine.materialise(model::named("attribution.movements")?, &params).await?;
+            for name in REPORTS {
+                let files = self.make_report(model::named(name)?, dates, &params).await?;
+                self.register_staged(name, |date| dates.contains(date), &files)?;
+                staged.entry(name).or_default().extend(files);
+                complaints.extend(check::key(&self.engine, model::named(name)?).await?);
+            }
+            for name in ["check.orders_equal_the_ledger", "check.refunds_equal_the_ledger"] {
+                complaints.extend(check::promise(&self.engine, name, &params).await?);
+            }
+            self.stop_if(complaints)?;
+            self.count(&params, &mut commission).await?;
+            self.progress.done();
+        }
+        self.summary.pending_commission = cents(commission[0]);
+        self.summary.approved_commission = cents(commission[1]);
+        self.progress.step("publishing");
+        self.publish(staged, self.plan.own.clone()).await
+    }
+
+    fn stop_if(&self, complaints: Vec<String>) -> Result<(), Stop> {
+        match complaints.is_empty() {
+            true => Ok(()),
+            false => Err(Stop::look(complaints).hint(
+                "no report was changed; the rows above contradict each other, so either the data \
+                 was changed under the run or the program is wrong",
+            )),
+        }
+    }
+
+    /// Attributes the orders of some dates; `attribution.conversions` is then registered with
+    /// these dates.
+    async fn make_conversions(
+        &mut self,
+        dates: ReportDates,
+        params: &Params,
+    ) -> Result<Vec<NewFile>> {
+        let instants = dates.instants(self.job.zone);
+        let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
+        let window = chrono::TimeDelta::hours(self.job.window_hours);
+        let late_days = self.job.late_days;
+        let orders = days::landing(&(instants.start - horizon..instants.end), late_days);
+        let clicks = days::landing(&(instants.start - window..instants.end), late_days);
+        self.register_kept("clean.order_events", self.may_read(orders))?;
+        self.register_kept("clean.clicks", self.may_read(clicks))?;
+        for name in ["attribution.placed_lines", "attribution.timeline", "attribution.credits"] {
+            self.engine.materialise(model::named(name)?, params).await?;
+        }
+        let model = model::named("attribution.conversions")?;
+        let files = self.make_report(model, dates, params).await?;
+        self.register_staged(model.name, |date| dates.contains(date), &files)?;
+        Ok(files)
+    }
+
+    /// Landing dates after `--as-of` are as if they had not landed, cleaned or not (D3).
+    fn may_read(&self, dates: ReportDates) -> impl Fn(NaiveDate) -> bool + use<> {
+        let as_of = self.request.as_of;
+        move |dt| dates.contains(dt) && as_of.is_none_or(|last| dt <= last)
+    }
+
+    async fn check_conversions(&self, params: &Params) -> Result<Vec<String>> {
+        let model = model::named("attribution.conversions")?;
+        let mut complaints: Vec<String> =
+            check::key(&self.engine, model).await?.into_iter().collect();
+        for name in ["check.each_line_placed_once", "check.each_click_lies_in_its_window"] {
+            complaints.extend(check::promise(&self.engine, name, params).await?);
+        }
+        Ok(complaints)
+    }
+
+    /// The ledger books events of lines placed up to the horizon before.
+    fn register_ledger_inputs(&self, dates: ReportDates, staged: &Staged) -> Result<()> {
+        let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
+        let oldest = dates.instants(self.job.zone).start - horizon;
+        let placed = ReportDates { from: days::local_date(oldest, self.job.zone), to: dates.to };
+        let new = staged.get("attribution.conversions").map(Vec::as_slice).unwrap_or_default();
+        self.register_staged("attribution.conversions", |date| placed.contains(date), new)
+    }
+
+    async fn make_report(
+        &self,
+        model: &'static Model,
+        dates: ReportDates,
+        params: &Params,
+    ) -> Result<Vec<NewFile>> {
+        let slices: Vec<Slice> = dates.iter().map(Slice::of).collect();
+        let rows = self.engine.stream(model, params).await?;
+        let file_name = format!("part-{}", self.request.run_id);
+        let written =
+            write::table(rows, model, &self.warehouse.folder(model), &file_name, &slices).await;
+        written.with_context(|| format!("cannot write {}", model.name))
+    }
+
+    async fn count(&mut self, params: &Params, commission: &mut [i128; 2]) -> Result<()> {
+        for batch in self.engine.collect(model::named("summary.order_lines")?, params).await? {
+            for row in 0..batch.num_rows() {
+                let status = arrow::util::display::array_value_to_string(batch.column(0), row)?;
+                *self.summary.order_lines.entry(status).or_default() += count(&batch, 1, row);
+            }
+        }
+        for batch in self.engine.collect(model::named("summary.commission")?, params).await? {
+            for (column, sum) in commission.iter_mut().enumerate() {
+                *sum += batch.column(column).as_primitive::<Decimal128Type>().value(0);
+            }
+        }
+        for batch in self.engine.collect(model::named("summary.unbooked_events")?, params).await? {
+            self.summary.repeated_placed_events += count(&batch, 0, 0);
+            self.summary.orphan_events += count(&batch, 1, 0);
+        }
+        Ok(())
+    }
+
+    /// Makes new files visible, conversions before the reports that rest on them; each table's
+    /// dates in one commit.
+    async fn publish(&mut self, staged: Staged, dates: BTreeSet<NaiveDate>) -> Result<(), Stop> {
+        let mut origins = BTreeMap::new();
+        let clean =
+            (self.warehouse.table("clean.clicks")?, self.warehouse.table("clean.order_events")?);
+        for date in &dates {
+            let as_of = self.request.as_of;
+            let origin = origin::of_report(self.job, self.reference, clean, as_of, *date)?;
+            origins.insert(*date, origin);
+        }
+        for (name, files) in staged {
+            let model = model::named(name)?;
+            let with_origin = |file: NewFile| {
+                let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
+                (file, origin)
+            };
+            let change = Change { files: files.into_iter().map(with_origin).collect() };
+            let (id, now) = (&self.request.run_id, self.request.now);
+            self.warehouse.commit(model, change, id, now).await?;
+            self.note_written(&model.folder(), dates.iter().copied());
+        }
+        Ok(())
+    }
+}
+
+fn count(batch: &RecordBatch, column: usize, row: usize) -> u64 {
+    batch.column(column).as_primitive::<Int64Type>().value(row).unsigned_abs()
+}
+
+/// 12345 as "123.45".
+fn cents(amount: i128) -> String {
+    let sign = if amount < 0 { "-" } else { "" };
+    let amount = amount.unsigned_abs();
+    format!("{sign}{}.{:02}", amount / 100, amount % 100)
+}

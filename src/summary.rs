@@ -1,0 +1,113 @@
+//! What a run did, as a value: printed as a table, or written as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use crate::days;
+
+/// The result of a run. Counts are rows unless said otherwise.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    pub run_id: String,
+    /// Report dates that were rewritten.
+    pub report_dates: Vec<NaiveDate>,
+    /// Of the landing dates cleaned in this run, by log.
+    pub raw_rows: BTreeMap<String, u64>,
+    /// Of the landing dates cleaned in this run, by log, then reason.
+    pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Order lines placed on the report dates, by status.
+    pub order_lines: BTreeMap<String, u64>,
+    /// Change of the forecast booked on the report dates, in program currency.
+    pub pending_commission: String,
+    /// Change of what is owed, likewise.
+    pub approved_commission: String,
+    pub currency: String,
+    /// Events of the report dates that belong to no placed order line (M7).
+    pub orphan_events: u64,
+    /// Repeated placed events of the report dates, which do not count (A5).
+    pub repeated_placed_events: u64,
+    /// Dates written, by table.
+    pub written: BTreeMap<String, Vec<NaiveDate>>,
+    /// Made earlier, outdated by a change that this run saw: why, and the dates to backfill.
+    pub outdated: BTreeMap<String, Vec<NaiveDate>>,
+    pub seconds: f64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dates = days::in_words(self.report_dates.iter().copied());
+        writeln!(f, "{:<34}{dates}", "report dates")?;
+        for (log, rows) in &self.raw_rows {
+            writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
+            for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {
+                writeln!(f, "{:<34}{:>16}", format!("  rejected: {reason}"), grouped(*rows))?;
+            }
+        }
+        for (status, lines) in &self.order_lines {
+            writeln!(f, "{:<34}{:>16}", format!("order lines {status}"), grouped(*lines))?;
+        }
+        let currency = &self.currency;
+        for (name, amount) in [
+            ("pending commission booked", &self.pending_commission),
+            ("approved commission booked", &self.approved_commission),
+        ] {
+            writeln!(f, "{name:<34}{:>16} {currency}", grouped_amount(amount))?;
+        }
+        writeln!(f, "{:<34}{:>16}", "orphan events", grouped(self.orphan_events))?;
+        writeln!(
+            f,
+            "{:<34}{:>16}",
+            "repeated placed events",
+            grouped(self.repeated_placed_events)
+        )?;
+        for (table, dates) in &self.written {
+            let noun = if dates.len() == 1 { "date" } else { "dates" };
+            writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
+        }
+        for (why, dates) in &self.outdated {
+            let dates = days::in_words(dates.iter().copied());
+            writeln!(f, "outdated ({why}): {dates}; backfill from the first of them")?;
+        }
+        write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
+    }
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn grouped_amount(amount: &str) -> String {
+    let (sign, rest) = match amount.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", amount),
+    };
+    let (whole, cents) = rest.split_once('.').unwrap_or((rest, "00"));
+    match whole.parse() {
+        Ok(whole) => format!("{sign}{}.{cents}", grouped(whole)),
+        Err(_) => amount.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(grouped_amount("-1234.50"), "-1,234.50");
+    }
+}

@@ -1,0 +1,205 @@
+//! The program from outside: exit codes, messages, and what is left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const LOOKBACK: &str = env!("CARGO_BIN_EXE_lookback");
+
+fn lookback(arguments: &[&str]) -> Output {
+    Command::new(LOOKBACK).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
+}
+
+/// A small world whose dates 2026-03-01 to 2026-03-06 can be run, and are not yet.
+fn world(folder: &Path) -> String {
+    let dir = folder.join("world");
+    let made = lookback(&[
+        "demo",
+        dir.to_str().unwrap(),
+        "--days",
+        "6",
+        "--clicks-per-day",
+        "300",
+        "--orders-per-day",
+        "60",
+        "--no-run",
+    ]);
+    assert_exit(&made, 0);
+    dir.join("job.toml").display().to_string()
+}
+
+fn backfill(job: &str) -> Output {
+    lookback(&["backfill", job, "--from", "2026-03-01", "--to", "2026-03-06"])
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => files.push(entry.path()),
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn the_demo_shows_four_reports_and_refuses_a_folder_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo").display().to_string();
+    let arguments =
+        ["demo", &dir, "--days", "5", "--clicks-per-day", "300", "--orders-per-day", "60"];
+    let shown = lookback(&arguments);
+    assert_exit(&shown, 0);
+    for report in ["traffic", "orders", "refunds", "transaction details"] {
+        assert!(stdout(&shown).contains(report), "{}", stdout(&shown));
+    }
+    let again = lookback(&arguments);
+    assert_exit(&again, 2);
+    assert!(stderr(&again).contains("is not empty"));
+}
+
+#[test]
+fn a_rerun_changes_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let rows = |table: &str| {
+        let sql = format!("select * from {table} order by 1, 2, 3");
+        stdout(&lookback(&["query", &job, &sql, "--format", "csv"]))
+    };
+    let tables = ["clean.clicks", "attribution.conversions", "report.transaction_details"];
+    let before: Vec<String> = tables.iter().map(|table| rows(table)).collect();
+    assert_exit(&backfill(&job), 0);
+    let after: Vec<String> = tables.iter().map(|table| rows(table)).collect();
+    assert!(before == after);
+    assert!(before.iter().all(|rows| rows.lines().count() > 10));
+}
+
+#[test]
+fn the_summary_is_json_and_adds_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let file = folder.path().join("summary.json").display().to_string();
+    let run = lookback(&["run", &job, "--date", "2026-03-05", "--summary", &file, "--quiet"]);
+    assert_exit(&run, 0);
+    assert_eq!((stdout(&run), stderr(&run)), (String::new(), String::new()));
+    let text = std::fs::read_to_string(file).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(summary["report_dates"].as_array().unwrap().len(), 3);
+    let rejected: u64 = summary["rejected_rows"]["clicks"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|rows| rows.as_u64().unwrap())
+        .sum();
+    let sql = "select count(*) from clean.clicks";
+    let kept = stdout(&lookback(&["query", &job, sql, "--format", "csv"]));
+    let kept: u64 = kept.lines().nth(1).unwrap().parse().unwrap();
+    assert_eq!(summary["raw_rows"]["clicks"].as_u64().unwrap(), kept + rejected);
+}
+
+#[test]
+fn a_plan_writes_nothing_and_ends_as_the_run_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let before = files_below(folder.path());
+    let plan = lookback(&["plan", &job, "--from", "2026-03-01", "--to", "2026-03-06"]);
+    assert_exit(&plan, 0);
+    assert!(stdout(&plan).contains("2026-03-01 to 2026-03-06"), "{}", stdout(&plan));
+    let late = lookback(&["plan", &job, "--date", "2026-03-30"]);
+    assert_exit(&late, 3);
+    assert!(stderr(&late).contains("not landed"), "{}", stderr(&late));
+    assert_exit(&lookback(&["check", &job]), 0);
+    assert_eq!(before, files_below(folder.path()));
+}
+
+#[test]
+fn queries_read_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let out = folder.path().join("stolen.csv");
+    for sql in [
+        "select from where",
+        "select * from report.nothing",
+        "drop table report.orders",
+        "insert into report.orders select * from report.orders",
+        "create table x as select 1",
+        "set datafusion.execution.batch_size = 1",
+        &format!("copy report.orders to '{}'", out.display()),
+        "select * from '/etc/passwd'",
+        "select 1; select 2",
+    ] {
+        let refused = lookback(&["query", &job, sql]);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains("query"), "{sql}: {}", stderr(&refused));
+    }
+    assert!(!out.exists());
+    let json = lookback(&["query", &job, "select 1 as one, null as nothing", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(rows, serde_json::json!([{"one": 1, "nothing": null}]));
+    let none =
+        lookback(&["query", &job, "select * from report.orders where false", "--format", "csv"]);
+    assert!(stdout(&none).starts_with("report_date,store_id,"), "{}", stdout(&none));
+}
+
+#[test]
+fn explain_tells_who_won_and_an_unknown_order_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let sql = "select order_id, click_id from attribution.conversions \
+               where status = 'attributed' order by order_id limit 1";
+    let answer = stdout(&lookback(&["query", &job, sql, "--format", "csv"]));
+    let (order, click) = answer.lines().nth(1).unwrap().split_once(',').unwrap();
+    let told = lookback(&["explain", &job, order]);
+    assert_exit(&told, 0);
+    let told = stdout(&told);
+    for words in [order, click, "won: the latest click", "rate", "movements", "placed"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_exit(&lookback(&["explain", &job, "no-such-order"]), 2);
+}
+
+#[test]
+fn a_second_run_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let lock = folder.path().join("world/warehouse/_lookback/lock");
+    let held = std::fs::File::options().read(true).write(true).open(lock).unwrap();
+    held.lock().unwrap();
+    let second = backfill(&job);
+    assert_exit(&second, 5);
+    assert!(stderr(&second).contains("since 2"), "{}", stderr(&second));
+    drop(held);
+    assert_exit(&backfill(&job), 0);
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&lookback(&["run", &job, "--date", "tomorrow"]), 2);
+    assert_exit(&lookback(&["backfill", &job, "--from", "2026-03-02", "--to", "2026-03-01"]), 2);
+    assert_exit(&lookback(&["backfill", &job, "--from", "March"]), 2);
+    assert_exit(&lookback(&["run", "no-such-job.toml", "--date", "today"]), 2);
+    assert_exit(&lookback(&["frobnicate"]), 2);
+}

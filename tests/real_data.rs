@@ -1,0 +1,165 @@
+//! The job on real logs, where they are: `LOOKBACK_REAL_DATA`, else `../shared/data`. They are not
+//! part of the project; where they are missing the tests are shown as ignored.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const LOOKBACK: &str = env!("CARGO_BIN_EXE_lookback");
+
+const TABLES: [&str; 8] = [
+    "clean.clicks",
+    "clean.order_events",
+    "clean.rejects",
+    "attribution.conversions",
+    "report.traffic",
+    "report.orders",
+    "report.refunds",
+    "report.transaction_details",
+];
+
+fn main() {
+    let data = std::env::var_os("LOOKBACK_REAL_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let is_missing = !data.join("online-retail/job.toml").is_file();
+    if is_missing {
+        eprintln!("no real data in {}: the runs on real data are ignored", data.display());
+    }
+    let trial = |name: &str, run: fn(&Path) -> Result<(), Failed>| {
+        let data = data.clone();
+        Trial::test(name, move || run(&data)).with_ignored_flag(is_missing)
+    };
+    let trials = vec![
+        trial("online_retail_has_the_expected_totals", online_retail_totals),
+        trial("online_retail_day_by_day_is_the_backfill", online_retail_day_by_day),
+        trial("taobao_day_by_day_is_the_backfill", taobao_day_by_day),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// The data set's job file with full input paths and another output root.
+fn job(data: &Path, set: &str, root: &Path) -> Result<PathBuf, Failed> {
+    let folder = data.join(set);
+    let text = std::fs::read_to_string(folder.join("job.toml"))?;
+    let inputs = std::path::absolute(&folder)?;
+    let text = text
+        .replace("\"raw/", &format!("\"{}/raw/", inputs.display()))
+        .replace("\"reference/", &format!("\"{}/reference/", inputs.display()))
+        .replace("\"warehouse\"", &format!("\"{}\"", root.join("warehouse").display()));
+    std::fs::create_dir_all(root)?;
+    let file = root.join("job.toml");
+    std::fs::write(&file, text)?;
+    Ok(file)
+}
+
+fn lookback(arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new(LOOKBACK).args(arguments).output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?),
+        false => Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+fn backfill(job: &Path, from: &str, to: &str) -> Result<(), Failed> {
+    let job = job.display().to_string();
+    lookback(&["backfill", &job, "--from", from, "--to", to, "--quiet"]).map(drop)
+}
+
+fn query(job: &Path, sql: &str) -> Result<String, Failed> {
+    lookback(&["query", &job.display().to_string(), sql, "--format", "csv"])
+}
+
+/// Every total of `expected-totals.json`, asked for by name: `rows`, `status=…` and the like count,
+/// other names are summed.
+fn online_retail_totals(data: &Path) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let job = job(data, "online-retail", folder.path())?;
+    backfill(&job, "2010-12-01", "2011-12-09")?;
+    let expected = std::fs::read_to_string(data.join("online-retail/expected-totals.json"))?;
+    let expected: serde_json::Value = serde_json::from_str(&expected)?;
+    let mut differences = Vec::new();
+    let mut compared = 0;
+    for (table, totals) in expected.as_object().ok_or("an object is expected")? {
+        let name = table.replace('/', ".");
+        // Conversions are also made of order dates before; the totals are of the run's own.
+        let dates = match name.as_str() {
+            "attribution.conversions" => "order_date between '2010-12-01' and '2011-12-09'",
+            _ => "true",
+        };
+        for (total, wanted) in totals.as_object().ok_or("an object is expected")? {
+            let (sum, narrowed) = match total.as_str() {
+                "rows" => ("count(*)".to_owned(), "true".to_owned()),
+                "attributed" | "store_not_joined" | "no_click" => {
+                    ("count(*)".to_owned(), format!("status = '{total}'"))
+                }
+                "is_effective" => ("count(*)".to_owned(), "is_effective".to_owned()),
+                total if total.contains('=') => {
+                    ("count(*)".to_owned(), total.replace('=', " = '") + "'")
+                }
+                column => (format!("sum({column})"), "true".to_owned()),
+            };
+            let sql = format!("select {sum} from {name} where {dates} and {narrowed}");
+            let answer = query(&job, &sql)?;
+            let found = answer.lines().nth(1).unwrap_or_default();
+            let wanted = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned);
+            compared += 1;
+            if found != wanted {
+                differences.push(format!("{name} {total}: {found}, but {wanted} is expected"));
+            }
+        }
+    }
+    match differences.is_empty() && compared > 40 {
+        true => Ok(()),
+        false => Err(format!("{compared} compared; {}", differences.join("\n")).into()),
+    }
+}
+
+/// Two warehouses hold the same rows on the report dates.
+fn same_rows(one: &Path, other: &Path, from: &str, to: &str) -> Result<(), Failed> {
+    for table in TABLES {
+        let column = match table.split('.').next() {
+            Some("clean") => "dt",
+            Some("attribution") => "order_date",
+            _ => "report_date",
+        };
+        let sql = format!("select * from {table} where {column} between '{from}' and '{to}'");
+        let sorted = |job: &Path| -> Result<Vec<String>, Failed> {
+            let mut lines: Vec<String> = query(job, &sql)?.lines().map(str::to_owned).collect();
+            lines.sort();
+            Ok(lines)
+        };
+        let (one, other) = (sorted(one)?, sorted(other)?);
+        if one != other {
+            let different = one.iter().zip(&other).find(|(one, other)| one != other);
+            return Err(
+                format!("{table}: {} and {} rows; {different:?}", one.len(), other.len()).into()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn day_by_day(data: &Path, set: &str, from: &str, to: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let whole = job(data, set, &folder.path().join("whole"))?;
+    backfill(&whole, from, to)?;
+    let daily = job(data, set, &folder.path().join("daily"))?;
+    let first: chrono::NaiveDate = from.parse()?;
+    let last: chrono::NaiveDate = to.parse()?;
+    for date in first.iter_days().take_while(|date| *date <= last) {
+        let (job, date) = (daily.display().to_string(), date.to_string());
+        lookback(&["run", &job, "--date", &date, "--quiet"])?;
+    }
+    same_rows(&whole, &daily, from, to)
+}
+
+fn online_retail_day_by_day(data: &Path) -> Result<(), Failed> {
+    day_by_day(data, "online-retail", "2011-03-01", "2011-04-30")
+}
+
+fn taobao_day_by_day(data: &Path) -> Result<(), Failed> {
+    day_by_day(data, "taobao", "2017-11-22", "2017-12-08")
+}

@@ -42,7 +42,7 @@ pub struct Plan {
 /// One log's part of a plan.
 pub struct Reading {
     pub raw: RawLog,
-    /// Landing dates whose rows may matter.
+    /// Landing dates from the first whose rows matter.
     pub landing: BTreeSet<NaiveDate>,
     /// Of these, the ones to clean, and why.
     pub to_clean: BTreeMap<NaiveDate, Why>,
@@ -90,7 +90,7 @@ impl Plan {
         let farthest = (oldest_start - horizon).min(oldest_start - window);
         let reach = days::landing(&(farthest..end), job.late_days);
         let first = days::minus(reach.from, job.late_days + 2);
-        let wanted = |date: NaiveDate| first <= date && date <= reach.to;
+        let wanted = |date: NaiveDate| first <= date;
         let clicks = RawLog::list(Log::Clicks, &job.clicks, as_of, wanted).await?;
         let orders = RawLog::list(Log::Orders, &job.orders, as_of, wanted).await?;
 
@@ -112,15 +112,18 @@ impl Plan {
         let first_made = earlier_conversions.first().copied().unwrap_or(first_own).min(first_own);
         let made_from = days::start_of(first_made, job.zone);
         let own_from = days::start_of(first_own, job.zone);
-        let reading = |raw: RawLog, back: TimeDelta| {
-            let all = days::landing(&(made_from - back..end), job.late_days);
+        // Both logs, as far back as the farther of the two is read and up to what landed last: a
+        // landing date is clean or it is not.
+        let back = horizon.max(window);
+        let reading = |raw: RawLog| {
+            let all = days::landing(&(made_from - back..end), job.late_days).from;
             let own = days::landing(&(own_from..end), job.late_days);
             Reading::of(job, reference, warehouse, raw, all, own)
         };
         Ok(Plan {
             as_of,
-            clicks: reading(clicks, window)?,
-            orders: reading(orders, horizon)?,
+            clicks: reading(clicks)?,
+            orders: reading(orders)?,
             own,
             left_alone,
             earlier_conversions,
@@ -237,11 +240,11 @@ impl Reading {
         reference: &Reference,
         warehouse: &Warehouse,
         raw: RawLog,
-        all: ReportDates,
+        from: NaiveDate,
         own: ReportDates,
     ) -> Result<Reading, Stop> {
         let landing: BTreeSet<NaiveDate> =
-            raw.landed().into_iter().filter(|dt| all.contains(*dt)).collect();
+            raw.landed().into_iter().filter(|dt| from <= *dt).collect();
         let mut to_clean = BTreeMap::new();
         for dt in &landing {
             let now = origin::of_clean(job, reference, &raw, *dt)?;

@@ -8,7 +8,8 @@
 --
 -- An event belongs to the placed event of its line at or before it, unless that is longer
 -- ago than the horizon. A movement is a change of a balance: the balances before and after
--- each event are worked out, and the difference is booked.
+-- each event are worked out, and the difference is booked. A cast to fewer decimals rounds
+-- half away from zero.
 with conversions as (
     select *
     from attribution.conversions
@@ -124,8 +125,8 @@ judged as (
 valued as (
     select
         judged.*,
-        cast(round(left_after * line_fx_rate, 2) as decimal(18, 2)) as net_after,
-        cast(round(left_before * line_fx_rate, 2) as decimal(18, 2)) as net_before,
+        cast(left_after * line_fx_rate as decimal(18, 2)) as net_after,
+        cast(left_before * line_fx_rate as decimal(18, 2)) as net_before,
         max(is_booking) over line as is_booked,
         max(is_completion) over line as is_completed,
         max(is_cancellation) over line as is_cancelled
@@ -142,11 +143,12 @@ balanced as (
         valued.*,
         case
             when is_booked and not is_completed and not is_cancelled
-            then round(net_after * coalesce(commission_rate, 0), 2)
+            then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
             else 0
         end as pending_after,
         case
-            when is_completed then round(net_after * coalesce(commission_rate, 0), 2)
+            when is_completed
+            then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
             else 0
         end as approved_after
     from valued

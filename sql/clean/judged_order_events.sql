@@ -7,6 +7,7 @@
 --
 -- Amounts arrive as exact text of whatever decimal type the log has, so that "by value, at
 -- most 4 decimals" is a question about digits, and nothing is rounded before it is judged.
+-- A cast to fewer decimals rounds half away from zero (C6).
 -- Duplicates are found as for clicks.
 with raw_orders as (
     select
@@ -51,7 +52,7 @@ priced as (
 converted as (
     select
         priced.*,
-        cast(round(exact_amount * fx_rate, 2) as decimal(38, 2)) as program_amount
+        cast(exact_amount * fx_rate as decimal(38, 2)) as program_amount
     from priced
 ),
 

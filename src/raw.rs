@@ -329,8 +329,8 @@ impl RawLog {
             let content = self.place.store().get(&file.meta.location).await;
             let content = content.with_context(|| name.clone())?.bytes().await?;
             let decode = tokio::task::spawn_blocking(move || {
-                let rows = ParquetRecordBatchReaderBuilder::try_new(content)?.build()?;
-                rows.map(|batch| batch.map(drop).map_err(ParquetError::from)).collect()
+                let mut rows = ParquetRecordBatchReaderBuilder::try_new(content)?.build()?;
+                rows.try_for_each(|batch| batch.map(drop).map_err(ParquetError::from))
             });
             match decode.await {
                 Ok(Ok(())) => {}

@@ -1,5 +1,7 @@
 //! The program from outside: exit codes, messages, and what is left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! The heads of the SQL files say what the queries do; these tests hold them to it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 

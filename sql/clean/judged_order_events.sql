@@ -73,7 +73,8 @@ checked as (
             when event_type in ('placed', 'refunded') and exact_amount is null then 'bad_amount'
             when event_type = 'placed' and exact_amount < 0 then 'bad_amount'
             when event_type = 'refunded' and exact_amount <= 0 then 'bad_amount'
-            when event_type = 'placed' and program_amount >= cast(10000000000000000 as decimal(38, 2))
+            when event_type = 'placed'
+                and program_amount >= cast(10000000000000000 as decimal(38, 2))
                 then 'bad_amount'
             when event_type = 'placed' and fx_rate is null then 'unknown_currency'
         end as reject_reason

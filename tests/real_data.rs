@@ -26,7 +26,8 @@ fn main() {
     );
     let is_missing = !data.join("online-retail/job.toml").is_file();
     if is_missing {
-        eprintln!("no real data in {}: the runs on real data are ignored", data.display());
+        #[expect(clippy::print_stderr, reason = "what is not tested is said")]
+        let () = eprintln!("no real data in {}: the runs on real data are ignored", data.display());
     }
     let trial = |name: &str, run: fn(&Path) -> Result<(), Failed>| {
         let data = data.clone();

@@ -3,6 +3,7 @@
 //! Reads what the job wrote, and tells of every click of the buyer why it won or lost. Refuses to
 //! decide anything: the verdicts are those in the tables.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -19,8 +20,9 @@ use crate::query;
 use crate::reference::Reference;
 use crate::stop::Stop;
 
-/// How many clicks outside the window are listed.
-const OUTSIDERS: usize = 20;
+/// How many clicks are listed that were candidates, and how many that were not.
+const CANDIDATES: usize = 30;
+const OUTSIDERS: usize = 10;
 
 /// The story of an order. Errors: exit 2 when the order is nowhere.
 pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
@@ -33,7 +35,8 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     let order = Params::from([("order", text(order_id))]);
     let lines = story.rows("explain.order_lines", &order).await?;
     let events = story.rows("explain.order_events", &order).await?;
-    if lines.is_empty() && events.is_empty() {
+    let rejects = story.rejects("orders", "event_at", &needle("order_id", order_id)).await?;
+    if lines.is_empty() && events.is_empty() && rejects.is_empty() {
         return Err(Stop::fix_one(format!(
             "order {order_id}: is nowhere in {}, attributed or not",
             job.root
@@ -41,11 +44,13 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
         .hint("was its date run? `lookback plan` says what a run would read"));
     }
     let mut told = String::new();
+    let mut earlier: Option<&Row> = None;
     for line in &lines {
-        story.tell_line(line, &mut told).await?;
+        story.tell_line(line, earlier, &mut told).await?;
         tell_events(line, &events, &mut told);
+        earlier = Some(line);
     }
-    if lines.is_empty() {
+    if lines.is_empty() && !events.is_empty() {
         let _ = writeln!(
             told,
             "order {order_id} has events, but none of its dates has conversions: its placed event \
@@ -59,6 +64,12 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
                 event.get("event_type"),
                 event.get("event_id")
             );
+        }
+    }
+    if !rejects.is_empty() {
+        let _ = writeln!(told, "rejected events of order {order_id}");
+        for words in &rejects {
+            let _ = writeln!(told, "{words}");
         }
     }
     Ok(told)
@@ -78,7 +89,7 @@ impl Story<'_> {
         Ok(rows.collect())
     }
 
-    async fn tell_line(&self, line: &Row, told: &mut String) -> Result<()> {
+    async fn tell_line(&self, line: &Row, earlier: Option<&Row>, told: &mut String) -> Result<()> {
         let _ = writeln!(
             told,
             "order {} line {}: {} {} in store {}, placed {} by {}",
@@ -115,8 +126,17 @@ impl Story<'_> {
                 );
             }
         }
-        self.tell_clicks(line, told).await?;
-        self.tell_rejected(line, told).await?;
+        // Lines of one order mostly share the story of their clicks: it is told once.
+        let shared = ["buyer_id", "store_id", "placed_at", "status", "click_id"];
+        match earlier.filter(|other| shared.iter().all(|name| other.get(name) == line.get(name))) {
+            Some(other) => {
+                let _ = writeln!(told, "  clicks: as for line {}", other.get("line_id"));
+            }
+            None => {
+                self.tell_clicks(line, told).await?;
+                self.tell_rejected(line, told).await?;
+            }
+        }
         self.tell_rate(line, told).await
     }
 
@@ -140,27 +160,29 @@ impl Story<'_> {
         if clicks.is_empty() {
             let _ = writeln!(told, "    none");
         }
-        let mut outsiders = 0;
-        for click in &clicks {
-            let verdict = self.verdict(line, click, placed_at);
-            if !verdict.is_candidate {
-                outsiders += 1;
-                if outsiders > OUTSIDERS {
-                    continue;
-                }
+        let verdicts = clicks.iter().map(|click| (click, self.verdict(line, click, placed_at)));
+        let (candidates, mut outsiders): (Vec<_>, Vec<_>) =
+            verdicts.partition(|(_, verdict)| verdict.is_candidate);
+        // Of those that were no candidates, the ones closest to the order tell most.
+        outsiders
+            .sort_by_key(|(click, _)| click.instant("clicked_at").map(|at| (at - placed_at).abs()));
+        for (listed, most, kind) in [
+            (candidates, CANDIDATES, "candidates"),
+            (outsiders, OUTSIDERS, "that were no candidates"),
+        ] {
+            for (click, verdict) in listed.iter().take(most) {
+                let _ = writeln!(
+                    told,
+                    "    {:<27}  {}  {}  {}",
+                    click.time("clicked_at"),
+                    click.get("click_id"),
+                    click.get("publisher_id"),
+                    verdict.words
+                );
             }
-            let _ = writeln!(
-                told,
-                "    {}  {}  {}  {}",
-                click.time("clicked_at"),
-                click.get("click_id"),
-                click.get("publisher_id"),
-                verdict.words
-            );
-        }
-        if outsiders > OUTSIDERS {
-            let _ =
-                writeln!(told, "    and {} more that were no candidates", outsiders - OUTSIDERS);
+            if listed.len() > most {
+                let _ = writeln!(told, "    and {} more {kind}", listed.len() - most);
+            }
         }
         Ok(())
     }
@@ -211,19 +233,9 @@ impl Story<'_> {
         for visitor in self.rows("explain.buyer_visitors", &params).await? {
             needles.push(needle("visitor_id", &visitor.get("visitor_id")));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for needle in needles {
-            let params = Params::from([("needle", text(&needle))]);
-            for reject in self.rows("explain.rejected_clicks", &params).await? {
-                let record: serde_json::Value = serde_json::from_str(&reject.get("record"))?;
-                let at = record.get("clicked_at").and_then(|at| at.as_str()).unwrap_or("no time");
-                seen.insert(format!(
-                    "    {at}  {}  rejected: {} (landed {})",
-                    reject.get("row_id"),
-                    reject.get("reason"),
-                    reject.get("dt")
-                ));
-            }
+            seen.extend(self.rejects("clicks", "clicked_at", &needle).await?);
         }
         for words in seen.iter().take(OUTSIDERS) {
             let _ = writeln!(told, "{words}");
@@ -232,6 +244,19 @@ impl Story<'_> {
             let _ = writeln!(told, "    and {} more that were rejected", seen.len() - OUTSIDERS);
         }
         Ok(())
+    }
+
+    /// Rejected rows of a log that hold the needle, in words.
+    async fn rejects(&self, log: &str, time: &str, needle: &str) -> Result<BTreeSet<String>> {
+        let params = Params::from([("log", text(log)), ("needle", text(needle))]);
+        let mut seen = BTreeSet::new();
+        for reject in self.rows("explain.rejected_rows", &params).await? {
+            let record: serde_json::Value = serde_json::from_str(&reject.get("record"))?;
+            let at = record.get(time).and_then(|at| at.as_str()).unwrap_or("no time");
+            let (id, reason, dt) = (reject.get("row_id"), reject.get("reason"), reject.get("dt"));
+            seen.insert(format!("    {at:<27}  {id}  rejected: {reason} (landed {dt})"));
+        }
+        Ok(seen)
     }
 
     async fn tell_rate(&self, line: &Row, told: &mut String) -> Result<()> {
@@ -363,7 +388,8 @@ fn in_words(duration: TimeDelta) -> String {
     let (days, hours) = (duration.num_days(), duration.num_hours() % 24);
     let (minutes, seconds) = (duration.num_minutes() % 60, duration.num_seconds() % 60);
     if days > 0 {
-        format!("{days} days {hours} h")
+        let noun = if days == 1 { "day" } else { "days" };
+        format!("{days} {noun} {hours} h")
     } else if hours > 0 {
         format!("{hours} h {minutes} min")
     } else if minutes > 0 {

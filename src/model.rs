@@ -187,7 +187,7 @@ const SOURCES: &[(&str, &str)] = sources![
     explain / order_lines,
     explain / buyer_clicks,
     explain / buyer_visitors,
-    explain / rejected_clicks,
+    explain / rejected_rows,
     explain / rates,
     explain / order_events,
     check / nothing_is_lost,

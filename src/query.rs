@@ -118,7 +118,8 @@ async fn print(frame: DataFrame, format: Format, out: &mut impl Write) -> Result
 pub async fn an_order_with_a_story(job: &Job) -> Result<String, Stop> {
     let (engine, _) = session(job).await?;
     let sql = "select order_id from report.transaction_details \
-               group by order_id order by count(*) desc, order_id limit 1";
+               group by order_id having count(distinct line_id) <= 2 \
+               order by count(distinct movement) desc, count(*) desc, order_id limit 1";
     let rows = engine.session().sql(sql).await?.collect().await?;
     let batch = rows.iter().find(|batch| batch.num_rows() > 0).context("no attributed order")?;
     let order = arrow::util::display::array_value_to_string(batch.column(0), 0);

@@ -1,9 +1,9 @@
--- Rejected clicks whose record holds a text such as "buyer_id":"Ana".
+-- Rejected rows of one log whose record holds a text such as "buyer_id":"Ana".
 --
 -- reads:  clean.rejects
--- params: $needle
+-- params: $log, $needle
 select dt, reason, row_id, record
 from clean.rejects
-where log = 'clicks'
+where log = $log
     and strpos(record, $needle) > 0
 order by dt, row_id, record

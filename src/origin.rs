@@ -17,11 +17,14 @@ use crate::raw::{Log, RawLog};
 use crate::reference::Reference;
 use crate::warehouse::{Origin, Table};
 
-/// What a clean landing date of a log depends on: `raw` are its own files and those of the dates
-/// that decide duplicates, the rest are reference rows in force and settings.
+/// What a clean landing date of a log depends on: `raw` are its own files, `raw_before` those of
+/// the dates that decide duplicates, the rest are reference rows in force and settings.
 pub fn of_clean(job: &Job, reference: &Reference, log: &RawLog, dt: NaiveDate) -> Result<Origin> {
     let mut origin = Origin::new();
-    origin.insert("raw".into(), raw(job, log, dt));
+    let before = days::dedup_reach(dt, job.late_days).iter();
+    let before = before.map(|date| format!("{date}={}", raw(log, date)));
+    origin.insert("raw".into(), raw(log, dt));
+    origin.insert("raw_before".into(), before.collect::<Vec<_>>().join(" "));
     let early = days::minus(dt, job.late_days).and_time(chrono::NaiveTime::MIN).and_utc();
     let late = days::next(dt).and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::hours(1);
     let mut in_force = |table: &str| {
@@ -44,21 +47,37 @@ pub fn of_clean(job: &Job, reference: &Reference, log: &RawLog, dt: NaiveDate) -
     Ok(origin)
 }
 
-/// Digest of the files that decide a clean date, without what cannot change its rows.
-fn raw(job: &Job, log: &RawLog, dt: NaiveDate) -> String {
-    let mut parts = Vec::new();
-    let reach = days::dedup_reach(dt, job.late_days);
-    for date in reach.iter().chain([dt]) {
-        for file in log.files(date) {
-            let name = file.location.filename().unwrap_or_default();
-            let version = match &file.e_tag {
-                Some(tag) => tag.clone(),
-                None => file.last_modified.to_rfc3339(),
-            };
-            parts.push(format!("{date}/{name} {} {version}", file.size));
-        }
-    }
-    digest(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+/// Digest of a landing date's files.
+fn raw(log: &RawLog, dt: NaiveDate) -> String {
+    let files = log.files(dt).map(|file| {
+        let name = file.location.filename().unwrap_or_default();
+        let version = match &file.e_tag {
+            Some(tag) => tag.clone(),
+            None => file.last_modified.to_rfc3339(),
+        };
+        format!("{name} {} {version}", file.size)
+    });
+    let files: Vec<String> = files.collect();
+    digest(&files.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Whether a clean date's raw files are what it was made from. Dates that have not landed (any
+/// more) say nothing: raw logs may be deleted once they are clean.
+pub fn is_raw_unchanged(made: &Origin, now: &Origin, log: &RawLog) -> bool {
+    let before = |origin: &Origin| -> Vec<(String, String)> {
+        let dates = origin.get("raw_before").map(String::as_str).unwrap_or_default();
+        let dates = dates.split(' ').filter_map(|date| date.split_once('='));
+        dates.map(|(date, digest)| (date.to_owned(), digest.to_owned())).collect()
+    };
+    let made_before = before(made);
+    let is_landed = |date: &str| date.parse().is_ok_and(|date| log.has_landed(date));
+    made.get("raw") == now.get("raw")
+        && before(now).iter().all(|now| made_before.contains(now) || !is_landed(&now.0))
+}
+
+/// Whether anything but the raw files differs: reference rows in force, settings or the rules.
+pub fn is_otherwise_changed(made: &Origin, now: &Origin) -> bool {
+    differences(made, now).iter().any(|name| !name.starts_with("raw"))
 }
 
 /// What a report date depends on, from the clean dates as they are now: one digest for each kind

@@ -250,8 +250,10 @@ impl Reading {
             let now = origin::of_clean(job, reference, &raw, *dt)?;
             let why = match clean_origin(warehouse, raw.log, *dt)? {
                 None => Some(Why::New),
-                Some(made) if made.get("raw") != now.get("raw") => Some(Why::RawChanged),
-                Some(made) if made != &now && own.contains(*dt) => Some(Why::ReferenceChanged),
+                Some(made) if !origin::is_raw_unchanged(made, &now, &raw) => Some(Why::RawChanged),
+                Some(made) if own.contains(*dt) && origin::is_otherwise_changed(made, &now) => {
+                    Some(Why::ReferenceChanged)
+                }
                 Some(_) => None,
             };
             to_clean.extend(why.map(|why| (*dt, why)));

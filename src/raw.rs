@@ -194,6 +194,10 @@ impl RawLog {
         self.landed.keys().copied().collect()
     }
 
+    pub fn has_landed(&self, dt: NaiveDate) -> bool {
+        self.landed.contains_key(&dt)
+    }
+
     /// The Parquet files of a landing date, by name.
     pub fn files(&self, dt: NaiveDate) -> impl Iterator<Item = &ObjectMeta> {
         let is_data = |meta: &&ObjectMeta| {

@@ -205,3 +205,43 @@ fn arguments_that_make_no_sense_are_exit_2() {
     assert_exit(&lookback(&["run", "no-such-job.toml", "--date", "today"]), 2);
     assert_exit(&lookback(&["frobnicate"]), 2);
 }
+
+#[test]
+fn raw_logs_may_be_deleted_once_they_are_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let rows = || {
+        let sql = "select log, reason, row_id from clean.rejects order by 1, 2, 3";
+        stdout(&lookback(&["query", &job, sql, "--format", "csv"]))
+    };
+    let before = rows();
+    for log in ["clicks", "orders"] {
+        for dt in ["2026-03-01", "2026-03-02"] {
+            let raw = folder.path().join(format!("world/raw/{log}/dt={dt}"));
+            std::fs::remove_dir_all(raw).unwrap();
+        }
+    }
+    let plan = lookback(&["plan", &job, "--date", "2026-03-06"]);
+    assert!(!stdout(&plan).contains("to clean"), "{}", stdout(&plan));
+    assert_exit(&lookback(&["run", &job, "--date", "2026-03-06"]), 0);
+    assert_eq!(before, rows());
+    assert!(before.contains("duplicate"));
+}
+
+#[test]
+fn a_further_raw_file_is_cleaned_and_the_dates_it_outdates_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let raw = folder.path().join("world/raw/clicks");
+    let copied = raw.join("dt=2026-03-01/part-9.parquet");
+    std::fs::copy(raw.join("dt=2026-03-01/part-0.parquet"), copied).unwrap();
+    let plan = lookback(&["plan", &job, "--date", "2026-03-06"]);
+    assert!(stdout(&plan).contains("raw files changed"), "{}", stdout(&plan));
+    let run = lookback(&["run", &job, "--date", "2026-03-06"]);
+    assert_exit(&run, 0);
+    let outdated = "2026-03-03; backfill from the first of them";
+    assert!(stderr(&run).contains("outdated (clicks changed)"), "{}", stderr(&run));
+    assert!(stderr(&run).contains(outdated), "{}", stderr(&run));
+}

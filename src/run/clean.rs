@@ -77,7 +77,9 @@ impl Run<'_> {
         for dt in reach.iter() {
             let now = origin::of_clean(self.job, self.reference, raw, dt)?;
             match clean_origin(&self.warehouse, log, dt)? {
-                Some(made) if made.get("raw") == now.get("raw") => known.insert(dt),
+                Some(made) if !raw.has_landed(dt) || origin::is_raw_unchanged(made, &now, raw) => {
+                    known.insert(dt)
+                }
                 _ => to_read.insert(dt),
             };
         }

@@ -245,3 +245,33 @@ fn a_further_raw_file_is_cleaned_and_the_dates_it_outdates_are_named() {
     assert!(stderr(&run).contains("outdated (clicks changed)"), "{}", stderr(&run));
     assert!(stderr(&run).contains(outdated), "{}", stderr(&run));
 }
+
+#[test]
+fn times_beyond_any_calendar_are_rejected_rows() {
+    use arrow::array::TimestampSecondArray;
+    use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use std::sync::Arc;
+
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX, i64::MIN, 0]));
+    let seconds: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX, i64::MIN, 0]));
+    for (name, times) in [("micros", micros), ("seconds", seconds)] {
+        let ids: ArrayRef = Arc::new(StringArray::from(vec!["late", "early", "epoch"]));
+        let urls: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; 3]));
+        let columns = [("click_id", ids), ("clicked_at", times), ("url", urls)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = folder.path().join(format!("world/raw/clicks/dt=2026-03-02/{name}.parquet"));
+        let file = std::fs::File::create(file).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    assert_exit(&backfill(&job), 0);
+    let sql = "select row_id, reason, count(*) as copies from clean.rejects \
+               where row_id in ('late', 'early', 'epoch') group by row_id, reason order by row_id";
+    let rejected = stdout(&lookback(&["query", &job, sql, "--format", "csv"]));
+    let expected =
+        "row_id,reason,copies\nearly,too_late,2\nepoch,too_late,2\nlate,in_the_future,2\n";
+    assert_eq!(rejected, expected);
+}

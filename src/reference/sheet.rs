@@ -46,21 +46,23 @@ pub fn read(place: &Place, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, V
     }
 }
 
-fn missing(wanted: &[Wanted], has: impl Fn(&str) -> bool) -> Vec<String> {
-    wanted
-        .iter()
-        .filter(|(name, presence)| *presence == Presence::Required && !has(name))
-        .map(|(name, _)| format!("has no column {name}"))
-        .collect()
+/// Complaints about columns that are missing or there twice.
+fn unfit(wanted: &[Wanted], count: impl Fn(&str) -> usize) -> Vec<String> {
+    let complaints = wanted.iter().filter_map(|(name, presence)| match count(name) {
+        0 if *presence == Presence::Required => Some(format!("has no column {name}")),
+        0 | 1 => None,
+        count => Some(format!("has {count} columns {name}")),
+    });
+    complaints.collect()
 }
 
 fn from_csv(content: &[u8], wanted: &[Wanted]) -> Result<Vec<Row>, Vec<String>> {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut reader = csv::ReaderBuilder::new().from_reader(content);
     let header = reader.headers().map_err(|error| vec![format!("header: {error}")])?.clone();
-    let missing = missing(wanted, |name| header.iter().any(|column| column == name));
-    if !missing.is_empty() {
-        return Err(missing);
+    let unfit = unfit(wanted, |name| header.iter().filter(|column| *column == name).count());
+    if !unfit.is_empty() {
+        return Err(unfit);
     }
     let positions: Vec<Option<usize>> =
         wanted.iter().map(|(name, _)| header.iter().position(|column| column == *name)).collect();
@@ -91,9 +93,10 @@ fn from_parquet(content: Bytes, wanted: &[Wanted]) -> Result<Vec<Row>, Vec<Strin
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(content).map_err(|error| unreadable(&error))?;
     let schema = builder.schema().clone();
-    let missing = missing(wanted, |name| schema.field_with_name(name).is_ok());
-    if !missing.is_empty() {
-        return Err(missing);
+    let fields = || schema.fields().iter();
+    let unfit = unfit(wanted, |name| fields().filter(|field| field.name() == name).count());
+    if !unfit.is_empty() {
+        return Err(unfit);
     }
     let mut rows = Vec::new();
     for batch in builder.build().map_err(|error| unreadable(&error))? {

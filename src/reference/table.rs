@@ -132,7 +132,9 @@ impl Line {
             None => None,
             Some((_, Some(time))) => Some(time),
             Some((text, None)) => {
-                complain(format!("{column} \"{text}\" is no time (2026-01-31T12:00:00Z)"));
+                complain(format!(
+                    "{column} \"{text}\" is no time; write it like 2026-01-31T12:00:00Z"
+                ));
                 None
             }
         };

@@ -1,0 +1,231 @@
+//! The contract's columns of the two raw logs, and whether a file's schema can be what they should
+//! be (B1, B2).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use datafusion::common::ScalarValue;
+use datafusion::functions::expr_fn::nullif;
+use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::MetadataFetch;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use super::{Log, RawFile, relative};
+use crate::place::Place;
+
+/// A column: its name, what it is read as, whether a file has to have it.
+pub type Column = (&'static str, Wanted, Presence);
+
+impl Log {
+    pub(super) fn columns(self) -> &'static [Column] {
+        use Presence::{Optional, Required};
+        use Wanted::{Amount, Number, Text, Time};
+        match self {
+            Log::Clicks => &[
+                ("click_id", Text, Required),
+                ("clicked_at", Time, Required),
+                ("url", Text, Required),
+                ("buyer_id", Text, Optional),
+                ("visitor_id", Text, Optional),
+                ("store_id", Text, Optional),
+                ("product_id", Text, Optional),
+                ("country", Text, Optional),
+                ("device", Text, Optional),
+            ],
+            Log::Orders => &[
+                ("event_id", Text, Required),
+                ("event_type", Text, Required),
+                ("event_at", Time, Required),
+                ("order_id", Text, Required),
+                ("line_id", Text, Required),
+                ("buyer_id", Text, Required),
+                ("store_id", Text, Required),
+                ("amount", Amount, Required),
+                ("currency", Text, Required),
+                ("product_id", Text, Optional),
+                ("category_id", Text, Optional),
+                ("quantity", Number, Optional),
+                ("country", Text, Optional),
+                ("reason", Text, Optional),
+            ],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    Optional,
+}
+
+/// What a column is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Text,
+    Time,
+    /// Exact text of a decimal or integer: its digits are judged in SQL.
+    Amount,
+    Number,
+}
+
+impl Wanted {
+    /// Whether a file's column can be read so; if not, what is wanted.
+    fn accepts(self, found: &DataType) -> Result<(), &'static str> {
+        let found = match found {
+            DataType::Dictionary(_, values) => values.as_ref(),
+            other => other,
+        };
+        let is_string = matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let accepted = match self {
+            Wanted::Text => is_string || found.is_integer(),
+            Wanted::Time => matches!(found, DataType::Timestamp(..)),
+            Wanted::Amount => found.is_integer() || found.is_decimal(),
+            Wanted::Number => found.is_integer(),
+        };
+        match (accepted || found == &DataType::Null, self) {
+            (true, _) => Ok(()),
+            (false, Wanted::Text) => Err("a string or an integer"),
+            (false, Wanted::Time) => Err("a timestamp"),
+            (false, Wanted::Amount) if found.is_floating() => {
+                Err("a decimal or an integer: floating point cannot hold money exactly")
+            }
+            (false, Wanted::Amount) => Err("a decimal or an integer"),
+            (false, Wanted::Number) => Err("an integer"),
+        }
+    }
+
+    /// The type in the table `raw.clicks` or `raw.orders`.
+    pub(super) fn read(self) -> DataType {
+        match self {
+            Wanted::Text | Wanted::Amount => DataType::Utf8View,
+            Wanted::Time => instant(),
+            Wanted::Number => DataType::Int64,
+        }
+    }
+
+    /// The column of a file with this type as the table has it.
+    pub(super) fn expression(self, column: Expr, found: &DataType) -> Result<Expr> {
+        Ok(match self {
+            Wanted::Text => nullif(cast(column, DataType::Utf8View), lit("")),
+            Wanted::Amount => cast(column, DataType::Utf8View),
+            Wanted::Time => try_cast(within_calendar(column, found)?, instant()),
+            Wanted::Number => try_cast(column, DataType::Int64),
+        })
+    }
+}
+
+/// Times beyond any calendar (before year 1 or after 9999) are taken for its ends: such rows are
+/// too late or in the future, and no row stops a run.
+fn within_calendar(column: Expr, found: &DataType) -> Result<Expr> {
+    let DataType::Timestamp(unit, zone) = found else { return Ok(column) };
+    let per_second = match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        // Nanoseconds reach no farther than from 1677 to 2262.
+        TimeUnit::Nanosecond => return Ok(column),
+    };
+    let end = |seconds: i64| {
+        let count = ScalarValue::Int64(Some(seconds * per_second));
+        Ok::<_, anyhow::Error>(lit(count.cast_to(&DataType::Timestamp(*unit, zone.clone()))?))
+    };
+    // 0001-01-01 and 9999-12-31.
+    let first = end(-62_135_596_800)?;
+    let last = end(253_402_214_400)?;
+    Ok(when(column.clone().lt(first.clone()), first)
+        .when(column.clone().gt(last.clone()), last)
+        .otherwise(column)?)
+}
+
+pub(super) fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Reads a file's footer. The inner error lists what is wrong with the file.
+pub(super) async fn read_schema(
+    place: &Place,
+    log: Log,
+    meta: ObjectMeta,
+) -> Result<Result<RawFile, Vec<String>>> {
+    let name = format!("{place}/{}", relative(place, &meta));
+    let store = place.store().clone();
+    let size = meta.size;
+    let ranges = Ranges(store, meta.location.clone());
+    // In a task of its own: a hostile footer that makes the decoder panic is a bad file.
+    let read = tokio::spawn(async move {
+        let footer = ParquetMetaDataReader::new().load_and_finish(ranges, size).await?;
+        ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
+    });
+    let footer = match read.await {
+        Ok(Ok(footer)) => footer,
+        Ok(Err(parquet::errors::ParquetError::External(error)))
+            if error.is::<object_store::Error>() =>
+        {
+            return Err(anyhow::anyhow!("{name}: cannot read: {error}"));
+        }
+        Ok(Err(error)) => {
+            return Ok(Err(vec![format!("{name}: is no readable Parquet file: {error}")]));
+        }
+        Err(_) => return Ok(Err(vec![format!("{name}: is no readable Parquet file")])),
+    };
+    let schema = footer.schema().clone();
+    let mut complaints = Vec::new();
+    for (column, wanted, presence) in log.columns() {
+        let found: Vec<&Field> = schema
+            .fields()
+            .iter()
+            .filter(|field| field.name() == column)
+            .map(AsRef::as_ref)
+            .collect();
+        match found.as_slice() {
+            [] if *presence == Presence::Optional => {}
+            [] => complaints.push(format!("{name}: has no column {column}, which is required")),
+            [field] => {
+                if let Err(wanted) = wanted.accepts(field.data_type()) {
+                    let found = field.data_type();
+                    complaints.push(format!(
+                        "{name}: column {column} is {found}, but wanted is {wanted}"
+                    ));
+                }
+            }
+            _ => complaints.push(format!("{name}: has two columns {column}")),
+        }
+    }
+    match complaints.is_empty() {
+        true => {
+            let rows = footer.metadata().file_metadata().num_rows().unsigned_abs();
+            Ok(Ok(RawFile { meta, rows, schema: as_views(&schema) }))
+        }
+        false => Ok(Err(complaints)),
+    }
+}
+
+/// Byte ranges of one object, for reading a footer.
+struct Ranges(Arc<dyn ObjectStore>, object_store::path::Path);
+
+impl MetadataFetch for Ranges {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        let bytes = async { Ok(self.0.get_range(&self.1, range).await?) };
+        bytes.boxed()
+    }
+}
+
+/// Strings are read as views, which are not copied; the rest as it is. Without the metadata, so
+/// that files that differ in nothing else are read together.
+fn as_views(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            other => other.clone(),
+        };
+        Field::new(field.name(), data_type, true)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

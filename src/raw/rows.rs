@@ -1,0 +1,150 @@
+//! The rows of a raw log as a table, `raw.clicks` or `raw.orders`: columns found by name and given
+//! the contract's types, files of different schemas side by side.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::Date32Array;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono::NaiveDate;
+use datafusion::common::ScalarValue;
+use datafusion::functions::expr_fn::{coalesce, regexp_match};
+use datafusion::functions_nested::expr_fn::{array_element, make_array};
+use datafusion::logical_expr::conditional_expressions::CaseBuilder;
+use datafusion::logical_expr::{Expr, cast, lit, when};
+use datafusion::prelude::{DataFrame, col, ident};
+
+use super::columns::{Column, Wanted, instant};
+use super::{Log, RawLog, days_since_1970};
+use crate::engine::Engine;
+use crate::engine::files::{DataFile, FileTable};
+
+impl RawLog {
+    /// Registers `raw.clicks` or `raw.orders`: the rows of these checked landing dates.
+    pub async fn register(
+        &self,
+        engine: &Engine,
+        dates: &BTreeSet<NaiveDate>,
+        formats: &[String],
+    ) -> Result<()> {
+        engine.add_store(&self.place)?;
+        let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
+        for date in dates {
+            for file in self.checked.get(date).into_iter().flatten() {
+                let days = Date32Array::from(vec![days_since_1970(*date)]);
+                let file_entry = DataFile {
+                    path: file.meta.location.clone(),
+                    size: file.meta.size,
+                    partition: Some(ScalarValue::try_from_array(&days, 0)?),
+                    rows: Some(file.rows),
+                };
+                match by_schema.iter_mut().find(|(schema, _)| schema == &file.schema) {
+                    Some((_, files)) => files.push(file_entry),
+                    None => by_schema.push((file.schema.clone(), vec![file_entry])),
+                }
+            }
+        }
+        if by_schema.is_empty() {
+            by_schema.push((Arc::new(self.bare_schema()), Vec::new()));
+        }
+        let mut union: Option<DataFrame> = None;
+        for (schema, files) in by_schema {
+            let rows = self.read(engine, schema, files, formats)?;
+            union = Some(match union {
+                Some(union) => union.union(rows)?,
+                None => rows,
+            });
+        }
+        let union = union.context("a log has at least one schema")?;
+        engine.register(&format!("raw.{}", self.log.name()), union.into_view())
+    }
+
+    /// Files of one schema, their columns found by name and given the contract's types.
+    fn read(
+        &self,
+        engine: &Engine,
+        schema: SchemaRef,
+        files: Vec<DataFile>,
+        formats: &[String],
+    ) -> Result<DataFrame> {
+        // Not dt: a file may have a column of that name, and partitions come from the folder.
+        let partition = Field::new("lookback_dt", DataType::Date32, false);
+        let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files);
+        let wanted = self.log.columns();
+        let mut columns = vec![
+            ident("lookback_dt").alias("dt"),
+            cast(ident("lookback_dt"), instant()).alias("dt_start"),
+        ];
+        for (name, kind, _) in wanted {
+            let column = match schema.field_with_name(name) {
+                Ok(field) => kind.expression(ident(*name), field.data_type())?,
+                Err(_) => cast(lit(ScalarValue::Null), kind.read()),
+            };
+            columns.push(column.alias(*name));
+        }
+        columns.push(further_columns(&schema, wanted)?.alias("further_columns"));
+        let rows = engine.session().read_table(Arc::new(table))?.select(columns)?;
+        match self.log {
+            Log::Clicks => Ok(rows.with_column("link_key", link_key(formats)?)?),
+            Log::Orders => Ok(rows),
+        }
+    }
+
+    fn bare_schema(&self) -> Schema {
+        let fields = self.log.columns().iter().map(|(name, kind, _)| {
+            let data_type = match kind {
+                Wanted::Amount => DataType::Decimal128(18, 4),
+                kind => kind.read(),
+            };
+            Field::new(*name, data_type, true)
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+}
+
+/// The columns the contract does not know, as a list of names and values in turn, so that a
+/// rejected row is kept whole (C4). Null where there are none. Columns that have no text form
+/// (lists, structs, bytes) are left out.
+fn further_columns(schema: &Schema, wanted: &[Column]) -> Result<Expr> {
+    let mut names: Vec<&String> = schema
+        .fields()
+        .iter()
+        .filter(|field| wanted.iter().all(|(name, ..)| name != field.name()))
+        .filter(|field| !field.data_type().is_nested() && !is_bytes(field.data_type()))
+        .map(|field| field.name())
+        .collect();
+    names.sort();
+    names.dedup();
+    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
+    if names.is_empty() {
+        return Ok(cast(lit(ScalarValue::Null), list));
+    }
+    let parts = names.into_iter().flat_map(|name| {
+        let name_text = lit(ScalarValue::Utf8View(Some(name.clone())));
+        [name_text, cast(ident(name.as_str()), DataType::Utf8View)]
+    });
+    Ok(cast(make_array(parts.collect()), list))
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
+    matches!(data_type, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
+}
+
+/// The key of a promotion link: the first group of the first format that matches; empty when the
+/// group took no part, null when no format matches.
+fn link_key(formats: &[String]) -> Result<Expr> {
+    let mut key: Option<CaseBuilder> = None;
+    for format in formats {
+        let found = regexp_match(col("url"), lit(format.as_str()), None);
+        let group = array_element(found.clone(), lit(1_i64));
+        let group = coalesce(vec![group, lit("")]);
+        key = Some(match key {
+            Some(mut case) => case.when(found.is_not_null(), group),
+            None => when(found.is_not_null(), group),
+        });
+    }
+    let key = key.context("a job has at least one link format")?;
+    Ok(cast(key.end()?, DataType::Utf8View))
+}

@@ -62,10 +62,10 @@ pub enum Command {
         /// Job file (TOML)
         job: PathBuf,
         /// First report date
-        #[arg(long)]
+        #[arg(long, value_parser = calendar_date)]
         from: NaiveDate,
         /// Last report date, included
-        #[arg(long)]
+        #[arg(long, value_parser = calendar_date)]
         to: NaiveDate,
         #[command(flatten)]
         options: RunOptions,
@@ -80,13 +80,13 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["from", "to"], required_unless_present = "from")]
         date: Option<String>,
         /// As for backfill
-        #[arg(long, requires = "to")]
+        #[arg(long, requires = "to", value_parser = calendar_date)]
         from: Option<NaiveDate>,
         /// As for backfill
-        #[arg(long, requires = "from")]
+        #[arg(long, requires = "from", value_parser = calendar_date)]
         to: Option<NaiveDate>,
         /// Read no landing date after this one
-        #[arg(long)]
+        #[arg(long, value_parser = calendar_date)]
         as_of: Option<NaiveDate>,
     },
     /// Check the job file, the reference tables and the schemas of the raw logs; write nothing
@@ -146,7 +146,7 @@ Example:  lookback query job.toml \"select publisher_id, sum(actual_commission) 
 #[derive(Debug, Args)]
 pub struct RunOptions {
     /// Read no landing date after this one, as if later ones had not landed
-    #[arg(long)]
+    #[arg(long, value_parser = calendar_date)]
     pub as_of: Option<NaiveDate>,
     /// Write the summary to this file, as JSON
     #[arg(long)]
@@ -160,13 +160,22 @@ pub enum Format {
     Json,
 }
 
+/// A date of four-digit years.
+fn calendar_date(text: &str) -> Result<NaiveDate, String> {
+    let date = text.parse::<NaiveDate>().map_err(|error| error.to_string())?;
+    match (1..=9998).contains(&chrono::Datelike::year(&date)) {
+        true => Ok(date),
+        false => Err("the year is not from 1 to 9998".to_owned()),
+    }
+}
+
 /// `2026-05-01`, `yesterday` or `today`. Errors: exit 2.
 pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<Asked, Stop> {
     let today = days::local_date(now, job.zone);
     match text {
         "today" => Ok(Asked::Night(today)),
         "yesterday" => Ok(Asked::Night(days::minus(today, 1))),
-        text => match text.parse() {
+        text => match calendar_date(text) {
             Ok(date) => Ok(Asked::Night(date)),
             Err(_) => Err(Stop::fix_one(format!(
                 "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted"

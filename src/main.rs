@@ -1,12 +1,14 @@
 //! Parses, runs, prints, and maps the outcome to an exit code. Reads the clock, and nobody else does.
 
 use std::io::{IsTerminal, Write};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Parser;
+use futures::FutureExt;
 use lookback::cli::{self, Cli, Command, LogFormat, RunOptions};
 use lookback::demo;
 use lookback::engine::Tuning;
@@ -27,7 +29,11 @@ async fn main() -> ExitCode {
     log_to_stderr(cli.log_format, cli.quiet);
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
     let now = Utc::now();
-    match outcome(cli, now).await {
+    // A panic in a decoder is a bad file, and told as such; any other is told below.
+    std::panic::set_hook(Box::new(|panic| tracing::debug!("{panic}")));
+    let caught = AssertUnwindSafe(outcome(cli, now)).catch_unwind().await;
+    let bug = |_| Err(anyhow::anyhow!("a bug in lookback; LOOKBACK_LOG=debug tells more").into());
+    match caught.unwrap_or_else(bug) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             tell(&format!("error: {stop}"));
@@ -117,9 +123,12 @@ async fn show_demo(
     now: DateTime<Utc>,
     quiet: bool,
 ) -> Result<(), Stop> {
-    let is_empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-    if !is_empty {
-        return Err(Stop::fix_one(format!("{}: is not empty", dir.display()))
+    let is_free = match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if !is_free {
+        return Err(Stop::fix_one(format!("{}: is not empty, or no folder", dir.display()))
             .hint("name another folder, or remove this one"));
     }
     let progress = if quiet { Progress::default() } else { Progress::on_stderr() };

@@ -193,6 +193,7 @@ const SOURCES: &[(&str, &str)] = sources![
     check / nothing_is_lost,
     check / each_line_placed_once,
     check / each_click_lies_in_its_window,
+    check / money_is_never_null,
     check / orders_equal_the_ledger,
     check / refunds_equal_the_ledger,
 ];

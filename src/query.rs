@@ -78,7 +78,28 @@ pub async fn query(job: &Job, sql: &str, format: Format, out: &mut impl Write) -
         Stop::fix_one(format!("query: {}", error.strip_backtrace()))
             .hint("`lookback query --help` names the tables")
     })?;
-    Ok(print(frame, format, out).await?)
+    print(frame, format, out).await.or_else(whose_fault)
+}
+
+/// What went wrong while rows were computed or printed: a reader that has seen enough is no error,
+/// trouble with storage is exit 1, and the rest is in the SQL.
+fn whose_fault(error: anyhow::Error) -> Result<(), Stop> {
+    let is_closed_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    let causes = || error.chain();
+    if causes().any(|cause| cause.downcast_ref().is_some_and(is_closed_pipe))
+        || format!("{error:#}").contains("Broken pipe")
+    {
+        return Ok(());
+    }
+    let is_below_us = causes().any(|cause| {
+        cause.is::<std::io::Error>()
+            || cause.is::<object_store::Error>()
+            || cause.is::<parquet::errors::ParquetError>()
+    });
+    match is_below_us {
+        true => Err(error.into()),
+        false => Err(Stop::fix_one(format!("query: {error:#}"))),
+    }
 }
 
 async fn print(frame: DataFrame, format: Format, out: &mut impl Write) -> Result<()> {

@@ -81,6 +81,12 @@ impl Warehouse {
         Ok(())
     }
 
+    /// The version of each table; none where it does not exist.
+    pub fn versions(&self) -> BTreeMap<&'static str, Option<u64>> {
+        let versions = self.tables.iter();
+        versions.map(|(name, table)| (*name, table.state().map(DeltaTableState::version))).collect()
+    }
+
     pub fn root(&self) -> &Place {
         &self.root
     }

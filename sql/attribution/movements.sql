@@ -33,12 +33,24 @@ moving as (
     where event_at >= $from
 ),
 
+-- A conversion may have been kept while its placed event is not there (any more), as with
+-- logs read as of an earlier date: then its events are orphans (M7).
 lines as (
-    select conversions.*
+    select
+        conversions.*,
+        placed.original_amount as line_original,
+        placed.original_currency as line_currency,
+        placed.fx_rate as line_fx_rate
     from conversions
     inner join moving
         on conversions.order_id = moving.order_id
         and conversions.line_id = moving.line_id
+    inner join events as placed
+        on conversions.order_id = placed.order_id
+        and conversions.line_id = placed.line_id
+        and conversions.event_id = placed.event_id
+        and conversions.placed_at = placed.event_at
+        and placed.event_type = 'placed'
 ),
 
 line_events as (
@@ -71,8 +83,9 @@ line_events as (
             when 'cancelled' then 4
             else 5
         end as turn,
-        events.original_currency,
-        events.fx_rate
+        lines.line_original,
+        lines.line_currency,
+        lines.line_fx_rate
     from lines
     inner join events
         on lines.order_id = events.order_id
@@ -86,9 +99,6 @@ line_events as (
 counted as (
     select
         line_events.*,
-        first_value(original_amount) over line as line_original,
-        first_value(original_currency) over line as line_currency,
-        first_value(fx_rate) over line as line_fx_rate,
         sum(case when movement = 'refunded' then original_amount else 0 end) over line
             as refunds_asked,
         count(case when movement = 'paid' then 1 end) over line as paid_so_far,

@@ -218,9 +218,11 @@ impl MetadataFetch for Ranges {
 }
 
 /// Strings are read as views, which are not copied; the rest as it is. Without the metadata, so
-/// that files that differ in nothing else are read together.
+/// that files that differ in nothing else are read together; and without columns of one name,
+/// which cannot be told apart (of the contract's columns there is one at most by now).
 fn as_views(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
+    let count = |name: &str| schema.fields().iter().filter(|field| field.name() == name).count();
+    let fields = schema.fields().iter().filter(|field| count(field.name()) == 1).map(|field| {
         let data_type = match field.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
             other => other.clone(),

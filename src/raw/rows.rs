@@ -12,7 +12,7 @@ use datafusion::common::ScalarValue;
 use datafusion::functions::expr_fn::{coalesce, regexp_match};
 use datafusion::functions_nested::expr_fn::{array_element, make_array};
 use datafusion::logical_expr::conditional_expressions::CaseBuilder;
-use datafusion::logical_expr::{Expr, cast, lit, when};
+use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
 use datafusion::prelude::{DataFrame, col, ident};
 
 use super::columns::{Column, Wanted, instant};
@@ -69,12 +69,16 @@ impl RawLog {
         formats: &[String],
     ) -> Result<DataFrame> {
         // Not dt: a file may have a column of that name, and partitions come from the folder.
-        let partition = Field::new("lookback_dt", DataType::Date32, false);
+        let mut landed_on = "landed_on".to_owned();
+        while schema.field_with_name(&landed_on).is_ok() {
+            landed_on.push('_');
+        }
+        let partition = Field::new(&landed_on, DataType::Date32, false);
         let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files);
         let wanted = self.log.columns();
         let mut columns = vec![
-            ident("lookback_dt").alias("dt"),
-            cast(ident("lookback_dt"), instant()).alias("dt_start"),
+            ident(&landed_on).alias("dt"),
+            cast(ident(&landed_on), instant()).alias("dt_start"),
         ];
         for (name, kind, _) in wanted {
             let column = match schema.field_with_name(name) {
@@ -115,20 +119,22 @@ fn further_columns(schema: &Schema, wanted: &[Column]) -> Result<Expr> {
         .map(|field| field.name())
         .collect();
     names.sort();
-    names.dedup();
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
     if names.is_empty() {
         return Ok(cast(lit(ScalarValue::Null), list));
     }
     let parts = names.into_iter().flat_map(|name| {
         let name_text = lit(ScalarValue::Utf8View(Some(name.clone())));
-        [name_text, cast(ident(name.as_str()), DataType::Utf8View)]
+        [name_text, try_cast(ident(name.as_str()), DataType::Utf8View)]
     });
     Ok(cast(make_array(parts.collect()), list))
 }
 
 fn is_bytes(data_type: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
+    use DataType::{Binary, BinaryView, Dictionary, FixedSizeBinary, LargeBinary};
+    if let Dictionary(_, values) = data_type {
+        return is_bytes(values);
+    }
     matches!(data_type, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
 }
 

@@ -69,7 +69,11 @@ async fn load(
         complaints.push(format!("{place}: there is no such file ([input] {name})"));
         return Ok(empty(complaints)?);
     };
-    match sheet::read(place, content, table::columns(name)) {
+    let reading = place.clone();
+    // In a thread of its own: bytes that make the decoder panic are a bad file.
+    let read = move || sheet::read(&reading, content, table::columns(name));
+    let sheet = tokio::task::spawn_blocking(read).await;
+    match sheet.unwrap_or_else(|_| Err(vec![format!("{place}: is no readable Parquet")])) {
         Ok(sheet) => Ok(table::build(name, &sheet.file, sheet.rows, complaints)?),
         Err(troubles) => {
             complaints.extend(troubles);

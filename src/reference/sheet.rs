@@ -3,7 +3,7 @@
 //! Refuses to know what the columns mean; it only finds them by name and reads types leniently.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -128,18 +128,33 @@ fn append(batch: &RecordBatch, wanted: &[Wanted], rows: &mut Vec<Row>) -> Result
 /// Any column but a floating-point one as text; times as RFC 3339 in UTC.
 fn as_text(name: &str, column: &arrow::array::ArrayRef) -> Result<arrow::array::ArrayRef, String> {
     let trouble = |error: &dyn std::fmt::Display| format!("column {name}: {error}");
+    let nulls = column.logical_null_count();
     let mut column = column.clone();
     if let DataType::Dictionary(_, values) = column.data_type() {
         let values = values.as_ref().clone();
         column = cast(&column, &values).map_err(|error| trouble(&error))?;
     }
-    if column.data_type().is_floating() {
+    let data_type = column.data_type();
+    if data_type.is_floating() {
         return Err(trouble(&"is floating-point, but a decimal or a text is wanted"));
+    }
+    let is_plain = data_type.is_integer()
+        || data_type.is_decimal()
+        || matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+        || matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
+        || data_type == &DataType::Null;
+    if !is_plain {
+        return Err(trouble(&format!("is {data_type}, but a text, a number or a time is wanted")));
     }
     if let DataType::Timestamp(..) = column.data_type() {
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         column = cast(&column, &utc).map_err(|error| trouble(&error))?;
     }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(&column, &DataType::Utf8, &strict).map_err(|error| trouble(&error))
+    let texts = cast(&column, &DataType::Utf8).map_err(|error| trouble(&error))?;
+    match texts.logical_null_count() > nulls {
+        true => Err(trouble(
+            &"holds a value beyond what can be written, such as a time after any calendar",
+        )),
+        false => Ok(texts),
+    }
 }

@@ -64,10 +64,7 @@ struct Run<'a> {
 pub async fn run(job: &Job, request: &Request, progress: &Progress) -> Result<Summary, Stop> {
     let started = Instant::now();
     let reference = Reference::load(job).await?;
-    let _lock = Lock::take(&job.root, &request.run_id, request.now)?;
-    let warehouse = Warehouse::open(&job.root).await?;
-    let mut plan = Plan::make(job, &reference, &warehouse, request.asked, request.as_of).await?;
-    plan.check_raw(job).await?;
+    let (_lock, warehouse, plan) = prepare(job, &reference, request).await?;
     let engine = Engine::new(&request.tuning)?;
     let summary = Summary {
         run_id: request.run_id.clone(),
@@ -95,6 +92,29 @@ pub async fn run(job: &Job, request: &Request, progress: &Progress) -> Result<Su
     progress.finish();
     run.summary.seconds = started.elapsed().as_secs_f64();
     Ok(run.summary)
+}
+
+/// Plans before the lock is taken, so that a run that cannot be leaves no trace; and once more
+/// under the lock if another run has changed the warehouse meanwhile.
+async fn prepare(
+    job: &Job,
+    reference: &Reference,
+    request: &Request,
+) -> Result<(Lock, Warehouse, Plan), Stop> {
+    let mut lock = None;
+    let mut planned: Option<(Warehouse, Plan)> = None;
+    loop {
+        let warehouse = Warehouse::open(&job.root).await?;
+        if let (Some(lock), Some((before, plan))) = (lock.take(), planned.take())
+            && before.versions() == warehouse.versions()
+        {
+            return Ok((lock, warehouse, plan));
+        }
+        let mut plan = Plan::make(job, reference, &warehouse, request.asked, request.as_of).await?;
+        plan.check_raw(job).await?;
+        planned = Some((warehouse, plan));
+        lock = Some(Lock::take(&job.root, &request.run_id, request.now)?);
+    }
 }
 
 impl Run<'_> {
@@ -151,24 +171,15 @@ impl Run<'_> {
     /// Names the dates made earlier that a change seen by this run has outdated (D6).
     fn name_outdated(&mut self) -> Result<(), Stop> {
         let conversions = self.warehouse.table("attribution.conversions")?;
-        let clean =
-            (self.warehouse.table("clean.clicks")?, self.warehouse.table("clean.order_events")?);
-        let reaches_back = self
-            .plan
-            .own
-            .first()
-            .map_or(NaiveDate::MAX, |first| days::minus(*first, self.job.order_horizon_days));
+        let wanted = origin::Inputs::as_wanted(self.job, self.reference, &self.warehouse)?;
         let mut outdated: BTreeMap<String, Vec<NaiveDate>> = BTreeMap::new();
-        for date in conversions.dates() {
-            if self.plan.own.contains(&date) || date < reaches_back {
-                continue;
-            }
-            let Some(made) = conversions.origin(&Slice::of(date)) else { continue };
-            let now = origin::of_report(self.job, self.reference, clean, self.request.as_of, date)?;
-            let differences = origin::differences(made, &now);
+        for date in conversions.dates().difference(&self.plan.own) {
+            let Some(made) = conversions.origin(&Slice::of(*date)) else { continue };
+            let wanted = wanted.of_report(None, *date)?;
+            let differences = origin::differences(made, &wanted);
             if !differences.is_empty() {
                 let why = format!("{} changed", differences.join(", "));
-                outdated.entry(why).or_default().push(date);
+                outdated.entry(why).or_default().push(*date);
             }
         }
         self.summary.outdated = outdated;

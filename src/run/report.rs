@@ -60,7 +60,11 @@ impl Run<'_> {
                 staged.entry(name).or_default().extend(files);
                 complaints.extend(check::key(&self.engine, model::named(name)?).await?);
             }
-            for name in ["check.orders_equal_the_ledger", "check.refunds_equal_the_ledger"] {
+            for name in [
+                "check.money_is_never_null",
+                "check.orders_equal_the_ledger",
+                "check.refunds_equal_the_ledger",
+            ] {
                 complaints.extend(check::promise(&self.engine, name, &params).await?);
             }
             self.stop_if(complaints)?;
@@ -169,12 +173,9 @@ impl Run<'_> {
     /// dates in one commit.
     async fn publish(&mut self, staged: Staged, dates: BTreeSet<NaiveDate>) -> Result<(), Stop> {
         let mut origins = BTreeMap::new();
-        let clean =
-            (self.warehouse.table("clean.clicks")?, self.warehouse.table("clean.order_events")?);
+        let inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;
         for date in &dates {
-            let as_of = self.request.as_of;
-            let origin = origin::of_report(self.job, self.reference, clean, as_of, *date)?;
-            origins.insert(*date, origin);
+            origins.insert(*date, inputs.of_report(self.request.as_of, *date)?);
         }
         for (name, files) in staged {
             let model = model::named(name)?;

@@ -93,12 +93,6 @@ pub fn dedup_reach(dt: NaiveDate, late_days: u64) -> ReportDates {
     ReportDates { from: minus(dt, late_days + 2), to: minus(dt, 1) }
 }
 
-/// Splits sorted dates into groups of at most `size` dates.
-pub fn in_chunks(dates: &BTreeSet<NaiveDate>, size: usize) -> Vec<Vec<NaiveDate>> {
-    let dates: Vec<NaiveDate> = dates.iter().copied().collect();
-    dates.chunks(size.max(1)).map(<[NaiveDate]>::to_vec).collect()
-}
-
 /// "2026-01-05", "2026-01-05 to 2026-01-09", or "2026-01-05, 2026-01-07 to 2026-01-09".
 pub fn in_words(dates: impl IntoIterator<Item = NaiveDate>) -> String {
     let sorted: BTreeSet<NaiveDate> = dates.into_iter().collect();

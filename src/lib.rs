@@ -1,4 +1,27 @@
-//! lookback: affiliate attribution as a nightly batch job.
+//! lookback: affiliate attribution as a nightly batch job. Raw click and order logs in, report
+//! tables out; the rules between are the SQL files in `sql/`.
+//!
+//! The map, in the order in which a night flows:
+//!
+//! - [`cli`] and [`job`]: what was typed and what the job file says, checked
+//! - [`days`]: which dates are rewritten and read; pure
+//! - [`place`], [`raw`], [`reference`]: where inputs lie, and what can be wrong with them
+//! - [`warehouse`], [`origin`], [`plan`]: what is there, what it was made from, what is to be done
+//! - [`model`], [`engine`]: the SQL files, and the session that runs them over Parquet files
+//! - [`run`], [`check`], [`summary`]: the recipe, the promises, what was done
+//! - [`query`], [`explain`], [`demo`]: answers, and a made-up world
+//! - [`lock`], [`progress`], [`stop`]: one writer, patience, and how it ends
+//!
+//! What is deliberately absent, everywhere:
+//!
+//! - A business rule in Rust. Rust knows dates, places, files and promises; it names no report column.
+//! - SQL put together from text. Models are parsed as they stand, parameters are bound as values.
+//! - Own functions or operators in the engine: a distributed DataFusion can run the same files.
+//! - Floating point near money.
+//! - The clock, but for `main`. Settings from the environment, but for credentials and
+//!   `LOOKBACK_LOG`, which says what is logged.
+//! - Printing, but for `main`: a run returns a value.
+
 pub mod check;
 pub mod cli;
 pub mod days;

@@ -18,7 +18,6 @@ use lookback::progress::Progress;
 use lookback::reference::Reference;
 use lookback::run::{self, Request};
 use lookback::stop::Stop;
-use lookback::summary::Summary;
 use lookback::warehouse::Warehouse;
 use lookback::{explain, query};
 use tracing_subscriber::EnvFilter;
@@ -26,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    let log_format = cli.log_format;
     log_to_stderr(cli.log_format, cli.quiet);
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
     let now = Utc::now();
@@ -36,23 +36,26 @@ async fn main() -> ExitCode {
     match caught.unwrap_or_else(bug) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
-            tell(&format!("error: {stop}"));
+            match log_format {
+                LogFormat::Text => tell(&format!("error: {stop}")),
+                LogFormat::Json => tracing::error!(exit_code = stop.exit_code(), "{stop}"),
+            }
             ExitCode::from(stop.exit_code())
         }
     }
 }
 
 async fn outcome(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
-    let quiet = cli.quiet;
+    let voice = Voice { quiet: cli.quiet, format: cli.log_format };
     match cli.command {
         Command::Run { job, date, options } => {
             let job = Job::load(&job)?;
             let asked = cli::night(&job, &date, now)?;
-            run_job(&job, asked, options, now, quiet).await.map(drop)
+            run_job(&job, asked, options, now, voice).await
         }
         Command::Backfill { job, from, to, options } => {
             let job = Job::load(&job)?;
-            run_job(&job, cli::backfill(from, to)?, options, now, quiet).await.map(drop)
+            run_job(&job, cli::backfill(from, to)?, options, now, voice).await
         }
         Command::Plan { job, date, from, to, as_of } => {
             let job = Job::load(&job)?;
@@ -77,9 +80,16 @@ async fn outcome(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, no_run } => {
             let scale =
                 demo::Scale { days, clicks_per_day, orders_per_day, seed, ..Default::default() };
-            show_demo(&dir, &scale, no_run, now, quiet).await
+            show_demo(&dir, &scale, no_run, now, voice).await
         }
     }
+}
+
+/// How much is said, and in which form.
+#[derive(Debug, Clone, Copy)]
+struct Voice {
+    quiet: bool,
+    format: LogFormat,
 }
 
 async fn run_job(
@@ -87,8 +97,8 @@ async fn run_job(
     asked: Asked,
     options: RunOptions,
     now: DateTime<Utc>,
-    quiet: bool,
-) -> Result<Summary, Stop> {
+    voice: Voice,
+) -> Result<(), Stop> {
     let request = Request {
         asked,
         as_of: options.as_of,
@@ -96,16 +106,21 @@ async fn run_job(
         run_id: uuid::Uuid::now_v7().to_string(),
         tuning: Tuning::default(),
     };
-    let progress = if quiet { Progress::default() } else { Progress::on_stderr() };
+    let progress = if voice.quiet { Progress::default() } else { Progress::on_stderr() };
     let summary = run::run(job, &request, &progress).await?;
     if let Some(file) = options.summary {
         let json = serde_json::to_string_pretty(&summary).map_err(anyhow::Error::from)?;
         std::fs::write(&file, json + "\n").with_context(|| file.display().to_string())?;
     }
-    if !quiet {
-        tell(&summary.to_string());
+    match voice.format {
+        _ if voice.quiet => {}
+        LogFormat::Text => tell(&summary.to_string()),
+        LogFormat::Json => {
+            let summary = serde_json::to_string(&summary).map_err(anyhow::Error::from)?;
+            tracing::info!(summary, "done");
+        }
     }
-    Ok(summary)
+    Ok(())
 }
 
 async fn plan(job: &Job, asked: Asked, as_of: Option<NaiveDate>) -> Result<(), Stop> {
@@ -121,7 +136,7 @@ async fn show_demo(
     scale: &demo::Scale,
     no_run: bool,
     now: DateTime<Utc>,
-    quiet: bool,
+    voice: Voice,
 ) -> Result<(), Stop> {
     let is_free = match std::fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
@@ -131,7 +146,7 @@ async fn show_demo(
         return Err(Stop::fix_one(format!("{}: is not empty, or no folder", dir.display()))
             .hint("name another folder, or remove this one"));
     }
-    let progress = if quiet { Progress::default() } else { Progress::on_stderr() };
+    let progress = if voice.quiet { Progress::default() } else { Progress::on_stderr() };
     progress.plan(scale.days as usize + 1);
     progress.step("making raw logs and reference tables");
     let world = demo::write_world(dir, scale, &mut |_, _| progress.done())?;
@@ -148,7 +163,7 @@ async fn show_demo(
     let job = Job::load(&world.job_file)?;
     let asked = cli::backfill(world.from, world.to)?;
     let options = RunOptions { as_of: None, summary: None };
-    run_job(&job, asked, options, now, quiet).await?;
+    run_job(&job, asked, options, now, voice).await?;
     let mut out = std::io::stdout().lock();
     for (title, sql) in query::SHOWCASE {
         writeln!(out, "\n{title}").map_err(anyhow::Error::from)?;

@@ -13,7 +13,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 /// A folder or an object: a store, and a path in it.
@@ -127,12 +127,6 @@ impl Place {
         Ok((objects, folders))
     }
 
-    /// Every object below this folder, at any depth.
-    pub async fn list_deep(&self) -> Result<Vec<ObjectMeta>> {
-        let listing: Result<Vec<_>, _> = self.store.list(Some(&self.path)).try_collect().await;
-        listing.with_context(|| format!("{}: cannot list", self.name))
-    }
-
     /// The object's bytes, or none when there is no such object.
     pub async fn read(&self) -> Result<Option<Bytes>> {
         let read = async {
@@ -143,35 +137,6 @@ impl Place {
             }
         };
         read.await.with_context(|| format!("{}: cannot read", self.name))
-    }
-
-    /// Writes the object if there is none; false when there is one already.
-    pub async fn create(&self, content: impl Into<PutPayload>) -> Result<bool> {
-        let options = PutOptions::from(PutMode::Create);
-        match self.store.put_opts(&self.path, content.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => {
-                Err(anyhow::Error::from(error).context(format!("{}: cannot write", self.name)))
-            }
-        }
-    }
-
-    /// Writes the object, whether or not there is one.
-    pub async fn write(&self, content: impl Into<PutPayload>) -> Result<()> {
-        let put = self.store.put(&self.path, content.into()).await;
-        put.with_context(|| format!("{}: cannot write", self.name))?;
-        Ok(())
-    }
-
-    /// Removes the object; one that is gone already is fine.
-    pub async fn delete(&self) -> Result<()> {
-        match self.store.delete(&self.path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => {
-                Err(anyhow::Error::from(error).context(format!("{}: cannot delete", self.name)))
-            }
-        }
     }
 }
 

@@ -130,6 +130,13 @@ impl Plan {
         })
     }
 
+    pub fn reading(&self, log: Log) -> &Reading {
+        match log {
+            Log::Clicks => &self.clicks,
+            Log::Orders => &self.orders,
+        }
+    }
+
     /// Reads the schema of every raw file that will be read. Errors: exit 2 with all complaints
     /// about both logs (B1, B2).
     pub async fn check_raw(&mut self, job: &Job) -> Result<(), Stop> {

@@ -87,10 +87,6 @@ impl Warehouse {
         versions.map(|(name, table)| (*name, table.state().map(DeltaTableState::version))).collect()
     }
 
-    pub fn root(&self) -> &Place {
-        &self.root
-    }
-
     pub fn table(&self, name: &str) -> Result<&Table> {
         self.tables.get(name).with_context(|| format!("no table {name}"))
     }
@@ -136,11 +132,6 @@ impl Table {
 
     fn state(&self) -> Option<&DeltaTableState> {
         self.delta.snapshot().ok()
-    }
-
-    /// Whether the table exists.
-    pub fn exists(&self) -> bool {
-        self.state().is_some()
     }
 
     fn list(&mut self) -> Result<()> {
@@ -203,12 +194,6 @@ impl Table {
     /// Dates that have been made.
     pub fn dates(&self) -> BTreeSet<NaiveDate> {
         self.files.iter().map(|file| file.slice.date).collect()
-    }
-
-    /// Rows per date and log, as the log counts them.
-    pub fn rows(&self, slice: &Slice) -> u64 {
-        let of_slice = self.files.iter().filter(|file| &file.slice == slice);
-        of_slice.filter_map(|file| file.rows).sum()
     }
 
     /// The table's rows on the wanted dates, with the files of changes not yet visible in place

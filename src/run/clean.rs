@@ -13,7 +13,7 @@ use crate::engine::Params;
 use crate::engine::write::{self, Slice};
 use crate::model;
 use crate::origin;
-use crate::plan::clean_origin;
+use crate::plan::{Reading, clean_origin};
 use crate::raw::{self, Log};
 use crate::stop::Stop;
 use crate::warehouse::Change;
@@ -44,12 +44,7 @@ impl Run<'_> {
     /// Cleans what the plan says, oldest dates first: their ids decide what is a duplicate later.
     pub(super) async fn clean(&mut self) -> Result<(), Stop> {
         for log in [Log::Clicks, Log::Orders] {
-            let reading = match log {
-                Log::Clicks => &self.plan.clicks,
-                Log::Orders => &self.plan.orders,
-            };
-            let chunks = chunks(&reading.to_clean.keys().copied().collect(), &reading.raw.landed());
-            for dates in chunks {
+            for dates in chunks(self.plan.reading(log)) {
                 self.clean_chunk(log, &dates).await?;
             }
         }
@@ -65,10 +60,7 @@ impl Run<'_> {
             log.name(),
             days::in_words(dates.iter().copied())
         ));
-        let raw = match log {
-            Log::Clicks => &self.plan.clicks.raw,
-            Log::Orders => &self.plan.orders.raw,
-        };
+        let raw = &self.plan.reading(log).raw;
         // Dates that decide what is a duplicate: their ids come from the clean tables where these
         // are up to date, else from the raw files.
         let reach = days::dedup_reach(first, self.job.late_days);
@@ -87,11 +79,7 @@ impl Run<'_> {
         match outcome {
             Ok(()) => Ok(()),
             Err(stop) if stop.kind == crate::stop::Kind::Ask => {
-                let raw = match log {
-                    Log::Clicks => &self.plan.clicks.raw,
-                    Log::Orders => &self.plan.orders.raw,
-                };
-                let broken = raw.find_broken(&to_read).await?;
+                let broken = self.plan.reading(log).raw.find_broken(&to_read).await?;
                 match broken.is_empty() {
                     true => Err(stop),
                     false => Err(Stop::fix(broken).hint(
@@ -142,24 +130,17 @@ impl Run<'_> {
         self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
         let mut complaints: Vec<String> =
             check::key(&self.engine, clean).await?.into_iter().collect();
-        let raw = match log {
-            Log::Clicks => &self.plan.clicks.raw,
-            Log::Orders => &self.plan.orders.raw,
-        };
+        let raw = &self.plan.reading(log).raw;
         let counts = raw::row_counts(&[(raw, dates.clone())])?;
         let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
         self.engine.register_rows("raw.row_counts", counts).await?;
-        let only_this_log: Vec<_> = reject_files.clone();
-        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &only_this_log)?;
+        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &reject_files)?;
         complaints.extend(check::promise(&self.engine, "check.nothing_is_lost", &params).await?);
         if !complaints.is_empty() {
             return Err(Stop::look(complaints).hint("no report was changed"));
         }
 
-        let raw = match log {
-            Log::Clicks => &self.plan.clicks.raw,
-            Log::Orders => &self.plan.orders.raw,
-        };
+        let raw = &self.plan.reading(log).raw;
         let mut origins = BTreeMap::new();
         for dt in dates {
             origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
@@ -211,13 +192,13 @@ impl Run<'_> {
 
 /// Dates to clean in one go: between the first and the last of a chunk there is no landed date
 /// that is clean already, so that what comes before the first is all that has to be known.
-fn chunks(dates: &BTreeSet<NaiveDate>, landed: &BTreeSet<NaiveDate>) -> Vec<BTreeSet<NaiveDate>> {
+pub(super) fn chunks(reading: &Reading) -> Vec<BTreeSet<NaiveDate>> {
     let mut chunks: Vec<BTreeSet<NaiveDate>> = Vec::new();
-    for date in dates {
+    for date in reading.to_clean.keys() {
         let continues = |chunk: &BTreeSet<NaiveDate>| {
             let Some(last) = chunk.last() else { return true };
             let between = ReportDates { from: days::next(*last), to: days::minus(*date, 1) };
-            chunk.len() < CHUNK && !between.iter().any(|dt| landed.contains(&dt))
+            chunk.len() < CHUNK && !between.iter().any(|dt| reading.raw.has_landed(dt))
         };
         match chunks.last_mut() {
             Some(chunk) if continues(chunk) => {

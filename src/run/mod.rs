@@ -83,6 +83,7 @@ pub async fn run(job: &Job, request: &Request, progress: &Progress) -> Result<Su
         summary,
         cleaned: BTreeMap::new(),
     };
+    progress.plan(run.steps());
     run.warehouse.create_missing().await?;
     run.register_reference().await?;
     run.clean().await?;
@@ -118,6 +119,15 @@ async fn prepare(
 }
 
 impl Run<'_> {
+    /// Pieces of work, for the progress bar.
+    fn steps(&self) -> usize {
+        let logs = [&self.plan.clicks, &self.plan.orders];
+        let cleaning: usize = logs.iter().map(|reading| clean::chunks(reading).len()).sum();
+        let dates = [&self.plan.earlier_conversions, &self.plan.own];
+        let attributing: usize = dates.iter().map(|dates| stretches(dates).len()).sum();
+        cleaning + attributing
+    }
+
     async fn register_reference(&self) -> Result<()> {
         for (name, batch) in &self.reference.tables {
             self.engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;

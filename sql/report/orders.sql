@@ -35,28 +35,44 @@ with movements as (
         approved_commission
     from attribution.movements
     where is_effective and movement <> 'refunded'
+),
+
+-- One row per order, so that orders are counted once each below.
+orders as (
+    select
+        report_date,
+        store_id,
+        publisher_id,
+        movement,
+        order_id,
+        count(*) as lines,
+        sum(net_after) as amount,
+        sum(pending_commission) as pending_commission,
+        sum(approved_commission) as approved_commission
+    from movements
+    group by report_date, store_id, publisher_id, movement, order_id
 )
 
 select
     report_date,
     store_id,
     publisher_id,
-    count(distinct order_id) filter (where movement = 'placed') as placed_orders,
-    count(*) filter (where movement = 'placed') as placed_lines,
-    coalesce(sum(net_after) filter (where movement = 'placed'), 0) as placed_amount,
-    count(distinct order_id) filter (where movement = 'paid') as paid_orders,
-    count(*) filter (where movement = 'paid') as paid_lines,
-    coalesce(sum(net_after) filter (where movement = 'paid'), 0) as paid_amount,
+    count(*) filter (where movement = 'placed') as placed_orders,
+    coalesce(sum(lines) filter (where movement = 'placed'), 0) as placed_lines,
+    coalesce(sum(amount) filter (where movement = 'placed'), 0) as placed_amount,
+    count(*) filter (where movement = 'paid') as paid_orders,
+    coalesce(sum(lines) filter (where movement = 'paid'), 0) as paid_lines,
+    coalesce(sum(amount) filter (where movement = 'paid'), 0) as paid_amount,
     coalesce(sum(pending_commission) filter (where movement = 'paid'), 0)
         as estimated_commission,
-    count(distinct order_id) filter (where movement = 'completed') as completed_orders,
-    count(*) filter (where movement = 'completed') as completed_lines,
-    coalesce(sum(net_after) filter (where movement = 'completed'), 0) as completed_amount,
+    count(*) filter (where movement = 'completed') as completed_orders,
+    coalesce(sum(lines) filter (where movement = 'completed'), 0) as completed_lines,
+    coalesce(sum(amount) filter (where movement = 'completed'), 0) as completed_amount,
     coalesce(sum(approved_commission) filter (where movement = 'completed'), 0)
         as actual_commission,
-    count(distinct order_id) filter (where movement = 'cancelled') as cancelled_orders,
-    count(*) filter (where movement = 'cancelled') as cancelled_lines,
-    coalesce(sum(net_after) filter (where movement = 'cancelled'), 0) as cancelled_amount
-from movements
+    count(*) filter (where movement = 'cancelled') as cancelled_orders,
+    coalesce(sum(lines) filter (where movement = 'cancelled'), 0) as cancelled_lines,
+    coalesce(sum(amount) filter (where movement = 'cancelled'), 0) as cancelled_amount
+from orders
 group by report_date, store_id, publisher_id
 order by report_date, store_id, publisher_id

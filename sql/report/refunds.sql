@@ -45,19 +45,36 @@ lines as (
         -sum(approved_commission) as approved_reversed
     from movements
     group by report_date, store_id, publisher_id, order_id, line_id
+),
+
+-- One row per order, so that orders are counted once each below.
+orders as (
+    select
+        report_date,
+        store_id,
+        publisher_id,
+        order_id,
+        count(*) as refunded_lines,
+        sum(refunds) as refunds,
+        sum(refund_amount) as refund_amount,
+        sum(full_refunds) as full_refunds,
+        sum(pending_reversed) as pending_reversed,
+        sum(approved_reversed) as approved_reversed
+    from lines
+    group by report_date, store_id, publisher_id, order_id
 )
 
 select
     report_date,
     store_id,
     publisher_id,
-    count(distinct order_id) as refunded_orders,
-    count(*) as refunded_lines,
+    count(*) as refunded_orders,
+    sum(refunded_lines) as refunded_lines,
     sum(refunds) as refunds,
     sum(refund_amount) as refund_amount,
     sum(full_refunds) as full_refunds,
     sum(pending_reversed) as pending_reversed,
     sum(approved_reversed) as approved_reversed
-from lines
+from orders
 group by report_date, store_id, publisher_id
 order by report_date, store_id, publisher_id

@@ -48,16 +48,39 @@ orders as (
     where status = 'attributed'
 ),
 
+-- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.
+visitors as (
+    select
+        report_date, publisher_id, tracking_id, store_id, country, device,
+        visitor_id,
+        buyer_without_visitor,
+        count(*) as clicks
+    from visits
+    group by
+        report_date, publisher_id, tracking_id, store_id, country, device, visitor_id,
+        buyer_without_visitor
+),
+
 visit_counts as (
     select
         report_date, publisher_id, tracking_id, store_id, country, device,
-        count(*) as clicks,
-        count(distinct visitor_id) + count(distinct buyer_without_visitor) as visitors,
+        sum(clicks) as clicks,
+        count(visitor_id) + count(buyer_without_visitor) as visitors,
         0 as orders,
         0 as order_lines,
         cast(0 as decimal(38, 2)) as order_amount
-    from visits
+    from visitors
     group by report_date, publisher_id, tracking_id, store_id, country, device
+),
+
+distinct_orders as (
+    select
+        report_date, publisher_id, tracking_id, store_id, country, device,
+        order_id,
+        count(*) as order_lines,
+        sum(amount) as order_amount
+    from orders
+    group by report_date, publisher_id, tracking_id, store_id, country, device, order_id
 ),
 
 order_counts as (
@@ -65,10 +88,10 @@ order_counts as (
         report_date, publisher_id, tracking_id, store_id, country, device,
         0 as clicks,
         0 as visitors,
-        count(distinct order_id) as orders,
-        count(*) as order_lines,
-        cast(sum(amount) as decimal(38, 2)) as order_amount
-    from orders
+        count(*) as orders,
+        sum(order_lines) as order_lines,
+        cast(sum(order_amount) as decimal(38, 2)) as order_amount
+    from distinct_orders
     group by report_date, publisher_id, tracking_id, store_id, country, device
 ),
 

@@ -60,24 +60,27 @@ fn the_job_and_the_naive_implementation_agree() {
     });
 }
 
-/// One world: one backfill, or day by day, in a way of splitting the work that depends on the seed.
+/// One world: one backfill, or day by day, as of a date or not, in a way of splitting the work that
+/// depends on the seed.
 async fn agree(seed: u64) -> Result<()> {
     let world = World::random(seed);
     let folder = tempfile::tempdir()?;
     let job = Job::load(&world.write(folder.path())?)?;
-    let Some(dates) = longest_stretch(&world.report_dates()) else { return Ok(()) };
+    let landed: Vec<NaiveDate> = world.landed_orders.iter().copied().collect();
+    let as_of = (seed % 5 == 4).then(|| landed[landed.len() * 2 / 3]);
+    let Some(dates) = longest_stretch(&world.report_dates_as_of(as_of)) else { return Ok(()) };
     let tuning = Tuning {
         partitions: [1, 2, 8][seed as usize % 3],
         batch_size: [8192, 7, 1, 100][seed as usize / 3 % 4],
     };
     if seed % 4 == 3 {
         for date in dates.iter() {
-            run_dates(&job, ReportDates { from: date, to: date }, &tuning).await?;
+            run_dates(&job, ReportDates { from: date, to: date }, as_of, &tuning).await?;
         }
     } else {
-        run_dates(&job, dates, &tuning).await?;
+        run_dates(&job, dates, as_of, &tuning).await?;
     }
-    let expected = naive::tables(&world, dates.from, dates.to, None);
+    let expected = naive::tables(&world, dates.from, dates.to, as_of);
     for table in TABLES {
         let made = read(&job, table).await?;
         compare(table, &expected, made, dates)?;
@@ -103,10 +106,15 @@ fn longest_stretch(dates: &[NaiveDate]) -> Option<ReportDates> {
     best
 }
 
-async fn run_dates(job: &Job, dates: ReportDates, tuning: &Tuning) -> Result<()> {
+async fn run_dates(
+    job: &Job,
+    dates: ReportDates,
+    as_of: Option<NaiveDate>,
+    tuning: &Tuning,
+) -> Result<()> {
     let request = Request {
         asked: Asked::Backfill(dates),
-        as_of: None,
+        as_of,
         now: DateTime::UNIX_EPOCH,
         run_id: uuid::Uuid::now_v7().to_string(),
         tuning: tuning.clone(),

@@ -141,11 +141,6 @@ impl World {
         Maker { dice, days, settings, moments, used_ids: BTreeSet::new() }.world(seed)
     }
 
-    /// The report dates that can be run (D2), in order.
-    pub fn report_dates(&self) -> Vec<NaiveDate> {
-        self.report_dates_as_of(None)
-    }
-
     /// The report dates that can be run when landing dates after `as_of` are not read (D2, D3), in
     /// order.
     pub fn report_dates_as_of(&self, as_of: Option<NaiveDate>) -> Vec<NaiveDate> {

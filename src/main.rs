@@ -151,12 +151,14 @@ async fn show_demo(
     progress.step("making raw logs and reference tables");
     let world = demo::write_world(dir, scale, &mut |_, _| progress.done())?;
     progress.finish();
-    tell(&format!(
-        "made {} clicks and {} order events in {}",
-        world.clicks,
-        world.order_events,
-        dir.display()
-    ));
+    if !voice.quiet {
+        tell(&format!(
+            "made {} clicks and {} order events in {}",
+            world.clicks,
+            world.order_events,
+            dir.display()
+        ));
+    }
     if no_run {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::days::{self, ReportDates};
 use crate::job::Job;
-use crate::plan::Asked;
+use crate::plan::{Asked, Remake};
 use crate::stop::Stop;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
@@ -55,29 +55,36 @@ pub enum Command {
         options: RunOptions,
     },
     /// Rewrite exactly these report dates
-    #[command(
-        after_help = "Example:  lookback backfill job.toml --from 2026-04-01 --to 2026-04-30"
-    )]
+    #[command(after_help = "Examples: lookback backfill job.toml --from 2026-04-01 --to 2026-04-30
+          lookback backfill job.toml --stale")]
     Backfill {
         /// Job file (TOML)
         job: PathBuf,
         /// First report date
-        #[arg(long, value_parser = calendar_date)]
-        from: NaiveDate,
+        #[arg(long, value_parser = calendar_date, requires = "to", required_unless_present = "stale")]
+        from: Option<NaiveDate>,
         /// Last report date, included
-        #[arg(long, value_parser = calendar_date)]
-        to: NaiveDate,
+        #[arg(long, value_parser = calendar_date, requires = "from")]
+        to: Option<NaiveDate>,
+        /// Every date made earlier whose inputs have changed since, and no other
+        #[arg(long, conflicts_with_all = ["from", "to", "as_of"])]
+        stale: bool,
         #[command(flatten)]
         options: RunOptions,
     },
     /// Say what a run or backfill would read and write, and why; write nothing
     #[command(after_help = "Examples: lookback plan job.toml --date yesterday
-          lookback plan job.toml --from 2026-04-01 --to 2026-04-30")]
+          lookback plan job.toml --from 2026-04-01 --to 2026-04-30
+          lookback plan job.toml --stale")]
     Plan {
         /// Job file (TOML)
         job: PathBuf,
         /// As for run
-        #[arg(long, conflicts_with_all = ["from", "to"], required_unless_present = "from")]
+        #[arg(
+            long,
+            conflicts_with_all = ["from", "to", "stale"],
+            required_unless_present_any = ["from", "stale"]
+        )]
         date: Option<String>,
         /// As for backfill
         #[arg(long, requires = "to", value_parser = calendar_date)]
@@ -85,9 +92,27 @@ pub enum Command {
         /// As for backfill
         #[arg(long, requires = "from", value_parser = calendar_date)]
         to: Option<NaiveDate>,
+        /// As for backfill
+        #[arg(long, conflicts_with_all = ["from", "to", "as_of"])]
+        stale: bool,
         /// Read no landing date after this one
         #[arg(long, value_parser = calendar_date)]
         as_of: Option<NaiveDate>,
+        /// As for run and backfill
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove files that no table version of the last days needs, and what dead runs left
+    #[command(after_help = "Example:  lookback vacuum job.toml --keep-days 7 --dry-run")]
+    Vacuum {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// Table versions that were current in the last so many days stay readable
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=3650))]
+        keep_days: u32,
+        /// Say what would go, and let it stay
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Check the job file, the reference tables and the schemas of the raw logs; write nothing
     Check {
@@ -148,9 +173,30 @@ pub struct RunOptions {
     /// Read no landing date after this one, as if later ones had not landed
     #[arg(long, value_parser = calendar_date)]
     pub as_of: Option<NaiveDate>,
+    /// Make all of it again, also what is up to date
+    #[arg(long)]
+    pub force: bool,
     /// Write the summary to this file, as JSON
     #[arg(long)]
     pub summary: Option<PathBuf>,
+    /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
+    #[arg(long, value_parser = bytes)]
+    pub memory_limit: Option<usize>,
+    /// End the run when it has made no progress for so long
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_seconds: u64,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions {
+            as_of: None,
+            force: false,
+            summary: None,
+            memory_limit: None,
+            stall_seconds: 600,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -158,6 +204,26 @@ pub enum Format {
     Table,
     Csv,
     Json,
+}
+
+/// `512MB`, `2 GB`, `1.5GiB` or a number of bytes.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_alphabetic()).trim();
+    let unit = text.trim_start_matches(|letter: char| !letter.is_alphabetic());
+    let factor = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "KB" | "K" => 1e3,
+        "MB" | "M" => 1e6,
+        "GB" | "G" => 1e9,
+        "KIB" => 1024.0,
+        "MIB" => 1024.0 * 1024.0,
+        "GIB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(format!("{unit} is no unit; 512MB or 2GB is wanted")),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * factor) as usize),
+        _ => Err("512MB or 2GB is wanted".to_owned()),
+    }
 }
 
 /// A date of four-digit years.
@@ -184,10 +250,19 @@ pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<Asked, Stop> {
     }
 }
 
-/// Errors: exit 2 when the dates are the wrong way round.
-pub fn backfill(from: NaiveDate, to: NaiveDate) -> Result<Asked, Stop> {
-    match from <= to {
-        true => Ok(Asked::Backfill(ReportDates { from, to })),
-        false => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
+/// `--from` and `--to`, or `--stale`. Errors: exit 2 when the dates are the wrong way round.
+pub fn backfill(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Asked, Stop> {
+    match from.zip(to) {
+        None => Ok(Asked::Stale),
+        Some((from, to)) if from <= to => Ok(Asked::Backfill(ReportDates { from, to })),
+        Some((from, to)) => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
+    }
+}
+
+/// What `--force` means.
+pub fn remake(force: bool) -> Remake {
+    match force {
+        true => Remake::All,
+        false => Remake::Changed,
     }
 }

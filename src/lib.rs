@@ -10,7 +10,8 @@
 //! - [`model`], [`engine`]: the SQL files, and the session that runs them over Parquet files
 //! - [`run`], [`check`], [`summary`]: the recipe, the promises, what was done
 //! - [`query`], [`explain`], [`demo`]: answers, and a made-up world
-//! - [`lock`], [`progress`], [`stop`]: one writer, patience, and how it ends
+//! - [`lock`], [`progress`], [`watchdog`], [`stop`]: one writer, patience, and how it ends
+//! - [`vacuum`]: what nobody needs any more
 //!
 //! What is deliberately absent, everywhere:
 //!
@@ -41,4 +42,6 @@ pub mod reference;
 pub mod run;
 pub mod stop;
 pub mod summary;
+pub mod vacuum;
 pub mod warehouse;
+pub mod watchdog;

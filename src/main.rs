@@ -4,27 +4,43 @@ use std::io::{IsTerminal, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::Parser;
 use futures::FutureExt;
 use lookback::cli::{self, Cli, Command, LogFormat, RunOptions};
 use lookback::demo;
-use lookback::engine::Tuning;
+use lookback::engine::{Replacements, Tuning};
 use lookback::job::Job;
-use lookback::plan::{Asked, Plan};
+use lookback::lock::Pace;
+use lookback::plan::{Asked, Plan, Remake};
 use lookback::progress::Progress;
 use lookback::reference::Reference;
 use lookback::run::{self, Request};
-use lookback::stop::Stop;
+use lookback::stop::{Kind, Stop};
 use lookback::warehouse::Warehouse;
-use lookback::{explain, query};
+use lookback::{explain, query, vacuum, watchdog};
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(run_cli(cli));
+            // Not waiting for threads that are stuck in a read.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            tell(&format!("error: cannot start threads: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_cli(cli: Cli) -> ExitCode {
     let log_format = cli.log_format;
     log_to_stderr(cli.log_format, cli.quiet);
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
@@ -53,18 +69,27 @@ async fn outcome(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let asked = cli::night(&job, &date, now)?;
             run_job(&job, asked, options, now, voice).await
         }
-        Command::Backfill { job, from, to, options } => {
+        Command::Backfill { job, from, to, stale: _, options } => {
             let job = Job::load(&job)?;
             run_job(&job, cli::backfill(from, to)?, options, now, voice).await
         }
-        Command::Plan { job, date, from, to, as_of } => {
+        Command::Plan { job, date, from, to, stale: _, as_of, force } => {
             let job = Job::load(&job)?;
-            let asked = match (date, from, to) {
-                (Some(date), ..) => cli::night(&job, &date, now)?,
-                (None, Some(from), Some(to)) => cli::backfill(from, to)?,
-                _ => return Err(Stop::fix_one("--date, or --from and --to, is wanted")),
+            let asked = match date {
+                Some(date) => cli::night(&job, &date, now)?,
+                None => cli::backfill(from, to)?,
             };
-            plan(&job, asked, as_of).await
+            plan(&job, asked, as_of, cli::remake(force)).await
+        }
+        Command::Vacuum { job, keep_days, dry_run } => {
+            let request = vacuum::Request {
+                keep: TimeDelta::days(keep_days.into()),
+                dry_run,
+                now,
+                run_id: uuid::Uuid::now_v7().to_string(),
+                pace: Pace::default(),
+            };
+            print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
         }
         Command::Check { job } => {
             let checked = query::check_inputs(&Job::load(&job)?).await?;
@@ -104,10 +129,20 @@ async fn run_job(
         as_of: options.as_of,
         now,
         run_id: uuid::Uuid::now_v7().to_string(),
-        tuning: Tuning::default(),
+        tuning: Tuning::within(options.memory_limit),
+        remake: cli::remake(options.force),
+        pace: Pace::default(),
+        instead: Replacements::new(),
     };
     let progress = if voice.quiet { Progress::default() } else { Progress::on_stderr() };
-    let summary = run::run(job, &request, &progress).await?;
+    let patience = Duration::from_secs(options.stall_seconds);
+    let until = async {
+        tokio::select! {
+            stop = watchdog::stalled(&progress, patience, give_up) => stop,
+            stop = interrupted() => stop,
+        }
+    };
+    let summary = run::run(job, &request, &progress, until).await?;
     if let Some(file) = options.summary {
         let json = serde_json::to_string_pretty(&summary).map_err(anyhow::Error::from)?;
         std::fs::write(&file, json + "\n").with_context(|| file.display().to_string())?;
@@ -123,10 +158,38 @@ async fn run_job(
     Ok(())
 }
 
-async fn plan(job: &Job, asked: Asked, as_of: Option<NaiveDate>) -> Result<(), Stop> {
+/// The last resort of the watchdog: the run was told to end, and did not.
+fn give_up(stop: &Stop) {
+    tell(&format!("error: {stop}"));
+    #[expect(clippy::disallowed_methods, reason = "nothing is left that could return")]
+    std::process::exit(stop.exit_code().into());
+}
+
+/// Ends with Ctrl-C or SIGTERM.
+async fn interrupted() -> Stop {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let by = tokio::select! {
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        _ = terminated => "SIGTERM",
+    };
+    Stop { kind: Kind::Ask, complaints: vec![format!("ended by {by}")], hint: None }
+        .hint("tables that were not published yet are as they were; run again")
+}
+
+async fn plan(
+    job: &Job,
+    asked: Asked,
+    as_of: Option<NaiveDate>,
+    remake: Remake,
+) -> Result<(), Stop> {
     let reference = Reference::load(job).await?;
     let warehouse = Warehouse::open(&job.root).await?;
-    let mut plan = Plan::make(job, &reference, &warehouse, asked, as_of).await?;
+    let mut plan = Plan::make(job, &reference, &warehouse, asked, as_of, remake).await?;
     plan.check_raw(job).await?;
     print(&plan.in_words(job, &warehouse)?)
 }
@@ -163,9 +226,8 @@ async fn show_demo(
         return Ok(());
     }
     let job = Job::load(&world.job_file)?;
-    let asked = cli::backfill(world.from, world.to)?;
-    let options = RunOptions { as_of: None, summary: None };
-    run_job(&job, asked, options, now, voice).await?;
+    let asked = cli::backfill(Some(world.from), Some(world.to))?;
+    run_job(&job, asked, RunOptions::default(), now, voice).await?;
     let mut out = std::io::stdout().lock();
     for (title, sql) in query::SHOWCASE {
         writeln!(out, "\n{title}").map_err(anyhow::Error::from)?;

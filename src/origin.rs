@@ -33,7 +33,7 @@ fn besides_raw(job: &Job, reference: &Reference, log: Log, dt: NaiveDate) -> Res
     let early = days::minus(dt, job.late_days).and_time(chrono::NaiveTime::MIN).and_utc();
     let late = days::next(dt).and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::hours(1);
     for table in reference_tables(log) {
-        let digest = format!("{:032x}", reference.in_force(table, early, late));
+        let digest = format!("{:032x}", reference.in_force(table, &(early..late)));
         origin.insert((*table).to_owned(), digest);
     }
     let settings = match log {
@@ -85,16 +85,19 @@ pub fn is_otherwise_changed(made: &Origin, now: &Origin) -> bool {
     differences(made, now).iter().any(|name| !name.starts_with("raw"))
 }
 
-/// The origins of all clean dates, from which those of report dates follow.
+/// What is known of all clean dates and of all conversions, from which the origins of order dates
+/// and report dates follow.
 pub struct Inputs<'a> {
     job: &'a Job,
     reference: &'a Reference,
     clicks: BTreeMap<NaiveDate, Origin>,
     orders: BTreeMap<NaiveDate, Origin>,
+    /// Digests of the rows of each order date.
+    conversions: BTreeMap<NaiveDate, String>,
 }
 
 impl<'a> Inputs<'a> {
-    /// As the clean tables were made: what a date published now is made from.
+    /// As the tables are: what a date published now is made from.
     pub fn as_read(
         job: &'a Job,
         reference: &'a Reference,
@@ -106,7 +109,9 @@ impl<'a> Inputs<'a> {
             Ok(files.map(|file| (file.slice.date, file.origin.clone())).collect())
         };
         let (clicks, orders) = (origins("clean.clicks")?, origins("clean.order_events")?);
-        Ok(Inputs { job, reference, clicks, orders })
+        let files = warehouse.table("attribution.conversions")?.files.iter();
+        let conversions = files.map(|file| (file.slice.date, file.digest.clone())).collect();
+        Ok(Inputs { job, reference, clicks, orders, conversions })
     }
 
     /// As the clean tables would be if they were made with today's reference rows and settings:
@@ -126,10 +131,62 @@ impl<'a> Inputs<'a> {
         Ok(inputs)
     }
 
-    /// What a report date depends on: one digest for each kind of input, so that a change can be
-    /// named.
-    pub fn of_report(&self, as_of: Option<NaiveDate>, date: NaiveDate) -> Result<Origin> {
-        let job = self.job;
+    /// A clean date as it will be.
+    pub fn expect_clean(&mut self, log: Log, dt: NaiveDate, origin: Origin) {
+        match log {
+            Log::Clicks => self.clicks.insert(dt, origin),
+            Log::Orders => self.orders.insert(dt, origin),
+        };
+    }
+
+    /// An order date's conversions as they will be.
+    pub fn expect_conversions(&mut self, date: NaiveDate, digest: &str) {
+        self.conversions.insert(date, digest.to_owned());
+    }
+
+    /// Origins as of a landing date (D3), or of all that landed.
+    pub fn digested(&self, as_of: Option<NaiveDate>) -> Result<Digested<'_>> {
+        let until = |dt: &NaiveDate| as_of.is_none_or(|last| *dt <= last);
+        let sums = |clean: &BTreeMap<NaiveDate, Origin>, names: &[&'static str]| {
+            let part = |name: &'static str| {
+                let dates = clean.iter().filter(|(dt, _)| until(dt));
+                let values = dates.map(|(dt, origin)| {
+                    (*dt, origin.get(name).map(String::as_str).unwrap_or_default())
+                });
+                (name, Sums::of(values))
+            };
+            names.iter().copied().map(part).collect::<BTreeMap<_, _>>()
+        };
+        let conversions = self.conversions.iter().map(|(date, digest)| (*date, digest.as_str()));
+        Ok(Digested {
+            inputs: self,
+            clicks: sums(
+                &self.clicks,
+                &["raw", "raw_before", "links", "identities", "settings", "sql"],
+            ),
+            orders: sums(&self.orders, &["raw", "raw_before", "fx_rates", "settings", "sql"]),
+            conversions: Sums::of(conversions),
+            attribution: sql("attribution")?,
+            report: sql("report")?,
+        })
+    }
+}
+
+/// [`Inputs`], ready to be asked about many dates.
+pub struct Digested<'a> {
+    inputs: &'a Inputs<'a>,
+    clicks: BTreeMap<&'static str, Sums>,
+    orders: BTreeMap<&'static str, Sums>,
+    conversions: Sums,
+    attribution: String,
+    report: String,
+}
+
+impl Digested<'_> {
+    /// What the conversions of an order date depend on: one digest for each kind of input, so that
+    /// a change can be named.
+    pub fn of_conversions(&self, date: NaiveDate) -> Origin {
+        let job = self.inputs.job;
         let instants = ReportDates { from: date, to: date }.instants(job.zone);
         let horizon = TimeDelta::days(job.order_horizon_days as i64);
         let window = TimeDelta::hours(job.window_hours);
@@ -143,20 +200,13 @@ impl<'a> Inputs<'a> {
             job.order_horizon_days,
             job.default_rate
         )];
-        let mut rules = vec![sql("attribution")?, sql("report")?];
+        let mut rules = vec![self.attribution.clone()];
         for (log, back, clean) in
             [(Log::Clicks, window, &self.clicks), (Log::Orders, horizon, &self.orders)]
         {
             let landing = days::landing(&(instants.start - back..instants.end), job.late_days);
-            let clean: Vec<_> = clean
-                .range(landing.from..=landing.to)
-                .filter(|(dt, _)| as_of.is_none_or(|last| **dt <= last))
-                .collect();
-            let part = |name: &str| {
-                let parts = clean.iter().map(|(dt, origin)| format!("{dt} {:?}", origin.get(name)));
-                let parts: Vec<String> = parts.collect();
-                digest(&parts.iter().map(String::as_str).collect::<Vec<_>>())
-            };
+            let part =
+                |name: &str| clean.get(name).map(|sums| sums.over(landing)).unwrap_or_default();
             origin.insert(log.name().to_owned(), part("raw") + &part("raw_before"));
             for table in reference_tables(log) {
                 origin.insert((*table).to_owned(), part(table));
@@ -165,12 +215,59 @@ impl<'a> Inputs<'a> {
             rules.push(part("sql"));
         }
         for table in ["stores", "rates"] {
-            let digest = self.reference.in_force(table, instants.start, instants.end);
+            let digest = self.inputs.reference.in_force(table, &instants);
             origin.insert(table.into(), format!("{digest:032x}"));
         }
         origin.insert("settings".into(), digest(&[&settings.join("\n")]));
         origin.insert("rules".into(), digest(&[&rules.join("\n")]));
-        Ok(origin)
+        origin
+    }
+
+    /// What a report date depends on: what its own conversions do, and the rows of the conversions
+    /// whose events may fall on it.
+    pub fn of_report(&self, date: NaiveDate) -> Origin {
+        let mut origin = self.of_conversions(date);
+        let earlier = ledger_reach(self.inputs.job, date);
+        origin.insert("conversions".into(), self.conversions.over(earlier));
+        let rules = origin.get("rules").map(String::as_str).unwrap_or_default();
+        let rules = digest(&[rules, &self.report]);
+        origin.insert("rules".into(), rules);
+        origin
+    }
+}
+
+/// The order dates before a report date whose lines may have events on it.
+pub fn ledger_reach(job: &Job, date: NaiveDate) -> ReportDates {
+    let horizon = TimeDelta::days(job.order_horizon_days as i64);
+    let oldest = days::start_of(date, job.zone) - horizon;
+    ReportDates { from: days::local_date(oldest, job.zone), to: days::minus(date, 1) }
+}
+
+/// Values by date, summed so that a digest of any stretch of dates is one subtraction.
+struct Sums {
+    dates: Vec<NaiveDate>,
+    sums: Vec<u128>,
+}
+
+impl Sums {
+    fn of<'a>(values: impl Iterator<Item = (NaiveDate, &'a str)>) -> Sums {
+        let mut sums = Sums { dates: Vec::new(), sums: vec![0] };
+        let mut sum: u128 = 0;
+        for (date, value) in values {
+            let text = format!("{date} {value}");
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+            sum = sum.wrapping_add(u128::from_le_bytes(bytes));
+            sums.dates.push(date);
+            sums.sums.push(sum);
+        }
+        sums
+    }
+
+    fn over(&self, stretch: ReportDates) -> String {
+        let from = self.dates.partition_point(|date| *date < stretch.from);
+        let to = self.dates.partition_point(|date| *date <= stretch.to).max(from);
+        format!("{:032x}", self.sums[to].wrapping_sub(self.sums[from]))
     }
 }
 

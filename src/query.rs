@@ -15,7 +15,7 @@ use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
 use crate::cli::Format;
-use crate::engine::{Engine, Tuning};
+use crate::engine::{Engine, Replacements, Tuning};
 use crate::job::Job;
 use crate::model;
 use crate::raw::{Log, RawLog};
@@ -57,7 +57,7 @@ pub const SHOWCASE: [(&str, &str); 4] = [
 /// A session in which the warehouse's tables are known under their names.
 pub async fn session(job: &Job) -> Result<(Engine, Warehouse), Stop> {
     let warehouse = Warehouse::open(&job.root).await?;
-    let engine = Engine::new(&Tuning::default())?;
+    let engine = Engine::new(&Tuning::default(), Replacements::new())?;
     for model in model::kept()? {
         let folder = warehouse.folder(model);
         engine.add_store(&folder)?;

@@ -90,14 +90,71 @@ impl From<anyhow::Error> for Stop {
         match error.downcast::<Stop>() {
             Ok(stop) => stop,
             Err(error) => {
-                Stop { kind: Kind::Ask, complaints: vec![format!("{error:#}")], hint: None }
+                let complaint = whole_story(&error);
+                let hint = HINTS.iter().find(|(sign, _)| complaint.contains(sign));
+                let hint = hint.map(|(_, hint)| (*hint).to_owned());
+                Stop { kind: Kind::Ask, complaints: vec![complaint], hint }
             }
         }
     }
 }
 
+/// Signs of common trouble, and what to do about it.
+const HINTS: [(&str, &str); 9] = [
+    (
+        "Resources exhausted",
+        "this needs more memory; raise --memory-limit, or backfill fewer dates at a time",
+    ),
+    ("NoSuchBucket", "there is no such bucket; see the locations in the job file"),
+    ("ContainerNotFound", "there is no such container; see the locations in the job file"),
+    ("InvalidAccessKeyId", "these keys are unknown to the store; see AWS_ACCESS_KEY_ID"),
+    ("SignatureDoesNotMatch", "the secret is wrong; see AWS_SECRET_ACCESS_KEY"),
+    ("AccessDenied", "these keys may not do that; the root needs reading, writing and deleting"),
+    ("AuthenticationFailed", "the key is wrong; see AZURE_STORAGE_ACCOUNT_KEY"),
+    (
+        "169.254.169.254",
+        "no keys are set, so the machine's own were asked for, in vain; set AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY",
+    ),
+    ("URL scheme is not allowed", "an endpoint without TLS needs AWS_ALLOW_HTTP=true"),
+];
+
+/// What went wrong, from the outermost cause inwards. Many errors repeat what lies below them;
+/// each part is told once.
+fn whole_story(error: &anyhow::Error) -> String {
+    let mut story = String::new();
+    for cause in error.chain() {
+        let part = cause.to_string();
+        if story.contains(&part) {
+            continue;
+        }
+        if !story.is_empty() {
+            story.push_str(": ");
+        }
+        story.push_str(&part);
+    }
+    story
+}
+
 impl From<datafusion::error::DataFusionError> for Stop {
     fn from(error: datafusion::error::DataFusionError) -> Stop {
         Stop::from(anyhow::Error::from(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_told_already_is_not_told_again() {
+        let error = anyhow::anyhow!("no route").context("cannot list: no route").context("s3://a");
+        assert_eq!(Stop::from(error).to_string(), "s3://a: cannot list: no route");
+    }
+
+    #[test]
+    fn a_stop_keeps_its_kind_below_others() {
+        let stop = Stop::from(anyhow::Error::from(Stop::later("held")));
+        assert_eq!(stop.exit_code(), 5);
     }
 }

@@ -14,6 +14,9 @@ pub struct Summary {
     pub run_id: String,
     /// Report dates that were rewritten.
     pub report_dates: Vec<NaiveDate>,
+    /// Report dates that were asked for and left as they are, for nothing they are made from has
+    /// changed.
+    pub up_to_date: Vec<NaiveDate>,
     /// Of the landing dates cleaned in this run, by log.
     pub raw_rows: BTreeMap<String, u64>,
     /// Of the landing dates cleaned in this run, by log, then reason.
@@ -38,8 +41,16 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.up_to_date.is_empty() {
+            let dates = days::in_words(self.up_to_date.iter().copied());
+            writeln!(f, "{:<34}{dates}", "up to date, left as they are")?;
+        }
+        if self.report_dates.is_empty() && self.written.is_empty() {
+            writeln!(f, "nothing to do")?;
+            return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
+        }
         let dates = days::in_words(self.report_dates.iter().copied());
-        writeln!(f, "{:<34}{dates}", "report dates")?;
+        writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
         for (log, rows) in &self.raw_rows {
             writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
             for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {

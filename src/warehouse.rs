@@ -1,36 +1,53 @@
 //! The warehouse: Delta Lake tables below the job's root. The only file that knows Delta.
 //!
 //! A run reads the snapshot it opened, plus what it committed itself. All dates that a commit
-//! rewrites become visible together. Refuses to know what the rows mean.
+//! rewrites become visible together. A commit follows the version that the run knows, or fails: the
+//! log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::datatypes::Field;
-use chrono::{DateTime, NaiveDate, Utc};
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use datafusion::common::ScalarValue;
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField};
+use deltalake::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
+use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField, Transaction};
 use deltalake::logstore::{StorageConfig, default_logstore};
 use deltalake::operations::create::CreateBuilder;
+use deltalake::operations::vacuum::{Clock, VacuumMode};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, TableProperty};
+use futures::TryStreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use serde_json::Value;
 
 use crate::engine::files::{DataFile, FileTable};
 use crate::engine::write::{NewFile, Slice};
 use crate::model::{self, ColumnKind, Model};
 use crate::place::{Place, in_parallel};
 use crate::raw::days_since_1970;
+use crate::stop::Stop;
+use crate::vacuum::Swept;
 
 /// What a file was made from: names of inputs and their digests. Kept with the file in the log.
 pub type Origin = BTreeMap<String, String>;
 
 const ORIGIN_TAG: &str = "lookback.origin.";
 const LOG_TAG: &str = "lookback.log";
+const DIGEST_TAG: &str = "lookback.digest";
+/// In a commit's own entry of the log: the run that made it.
+const RUN: &str = "lookbackRun";
+
+/// How many versions there are from one checkpoint to the next.
+const CHECKPOINT_INTERVAL: u64 = 10;
+const FENCE_ATTEMPTS: usize = 5;
 
 /// All tables of one root, as they were when opened or last committed to.
 pub struct Warehouse {
@@ -51,9 +68,18 @@ pub struct Table {
 pub struct TableFile {
     pub slice: Slice,
     pub origin: Origin,
+    /// Of the file's bytes: equal digests, equal rows.
+    pub digest: String,
     path: String,
     size: u64,
     rows: Option<u64>,
+}
+
+impl TableFile {
+    /// Relative to the table's folder.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 /// A change to one table that is not visible yet: new files for slices, whose present files go.
@@ -106,7 +132,37 @@ impl Warehouse {
     ) -> Result<()> {
         let table = self.tables.get_mut(model.name).context("a table that is not kept")?;
         let committed = table.commit(change, run_id, now).await;
-        committed.with_context(|| format!("{}: cannot commit", model.name))
+        committed.map_err(|error| because(error, &format!("{}: cannot commit", model.name)))
+    }
+
+    /// Removes files that no version since an instant needs, and log entries older than it. Returns
+    /// what went, by table.
+    pub async fn vacuum(
+        &mut self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<Vec<(&'static str, Swept)>> {
+        if let Some(root) = self.root.local_path().filter(|_| !dry_run) {
+            remove_staged(&root)?;
+        }
+        let mut swept = Vec::new();
+        for (name, table) in &mut self.tables {
+            if table.state().is_some() {
+                let done = table.vacuum(since, now, dry_run).await;
+                swept.push((*name, done.with_context(|| format!("{name}: cannot vacuum"))?));
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Keeps a run that held the lock before, and may still be alive, from committing anything.
+    pub async fn fence(&mut self, run_id: &str) -> Result<()> {
+        for table in self.tables.values_mut() {
+            let fenced = table.fence(run_id).await;
+            fenced.with_context(|| format!("{}: cannot fence off", table.model.name))?;
+        }
+        Ok(())
     }
 }
 
@@ -149,14 +205,15 @@ impl Table {
                     Some((name.strip_prefix(ORIGIN_TAG)?.to_owned(), digest.clone()?))
                 })
                 .collect();
-            let log = tags.get(LOG_TAG).cloned().flatten();
+            let tag = |name: &str| tags.get(name).cloned().flatten();
             let path = view.path().to_string();
             files.push(TableFile {
                 slice: Slice {
                     date: date.with_context(|| format!("{path}: a file without a date"))?,
-                    log,
+                    log: tag(LOG_TAG),
                 },
                 origin,
+                digest: tag(DIGEST_TAG).unwrap_or_default(),
                 size: view.size().unsigned_abs(),
                 rows: view.num_records().map(|rows| rows as u64),
                 path,
@@ -178,11 +235,22 @@ impl Table {
             .with_comment(&self.model.purpose)
             .with_columns(columns)
             .with_partition_columns([self.model.partition()])
-            .with_configuration_property(TableProperty::CheckpointInterval, Some("10"))
+            .with_configuration_property(
+                TableProperty::CheckpointInterval,
+                Some(CHECKPOINT_INTERVAL.to_string()),
+            )
             .with_save_mode(SaveMode::Ignore);
-        self.delta = create.await.with_context(|| format!("{}: cannot create", self.model.name))?;
+        let created = create.await;
+        // What counts is that it is there: an answer may be lost, or another run be first.
         self.delta.load().await?;
+        if self.state().is_none() {
+            created.with_context(|| format!("{}: cannot create", self.model.name))?;
+        }
         self.list()
+    }
+
+    fn next_version(&self) -> Result<u64> {
+        Ok(self.state().context("the table does not exist")?.version() + 1)
     }
 
     /// What the slice was made from, or none when it never was.
@@ -234,6 +302,25 @@ impl Table {
         Ok(FileTable::new(folder.store_url()?, columns, Some(partition), files))
     }
 
+    /// A commit without a change, which takes the version that an earlier holder of the lock would
+    /// commit next.
+    async fn fence(&mut self, run_id: &str) -> Result<()> {
+        for _ in 0..FENCE_ATTEMPTS {
+            let operation = DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: None,
+                predicate: None,
+            };
+            let version = self.next_version()? as i64;
+            let fence = Action::Txn(Transaction::new("lookback.fence", version));
+            match self.append(vec![fence], operation, run_id).await {
+                Err(error) if error.is::<Stop>() => self.delta.load().await?,
+                done => return done,
+            }
+        }
+        bail!("other runs keep committing to it")
+    }
+
     async fn commit(&mut self, change: Change, run_id: &str, now: DateTime<Utc>) -> Result<()> {
         let state = self.state().context("the table does not exist")?;
         let replaced: BTreeSet<&Slice> = change.files.iter().map(|(file, _)| &file.slice).collect();
@@ -253,22 +340,108 @@ impl Table {
             let column = self.model.partition();
             format!("{column} >= '{first}' and {column} <= '{last}'")
         });
-        let properties = CommitProperties::default()
-            .with_max_retries(0)
-            .with_metadata([("lookbackRun".to_owned(), run_id.into())]);
         let operation = DeltaOperation::Write {
             mode: SaveMode::Overwrite,
             partition_by: Some(vec![self.model.partition().to_owned()]),
             predicate,
         };
+        self.append(actions, operation, run_id).await
+    }
+
+    /// Appends the next version to the log. Errors: exit 5 when another run was first.
+    ///
+    /// An error may hide a success: an answer that was lost, or a checkpoint that failed after the
+    /// commit. So the log is asked whose that version is; nothing is tried a second time.
+    async fn append(
+        &mut self,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        run_id: &str,
+    ) -> Result<()> {
+        let version = self.next_version()?;
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_cleanup_expired_logs(Some((version + 1).is_multiple_of(CHECKPOINT_INTERVAL)))
+            .with_metadata([(RUN.to_owned(), run_id.into())]);
+        let table: Option<&dyn TableReference> = self.state().map(|state| state as _);
         let commit = CommitBuilder::from(properties).with_actions(actions).build(
-            Some(state),
+            table,
             self.delta.log_store(),
             operation,
         );
-        let finished = commit.await?;
-        self.delta.state = Some(finished.snapshot());
+        match commit.await {
+            Ok(finished) => self.delta.state = Some(finished.snapshot()),
+            Err(error) => {
+                let entry = self.delta.log_store().read_commit_entry(version).await;
+                let unknown = || format!("{error}; whether it was committed cannot be read");
+                match entry.with_context(unknown)? {
+                    Some(entry) if is_of_run(&entry, run_id) => {
+                        tracing::debug!("version {version} is there, in spite of: {error}");
+                        self.delta.load_version(version).await?;
+                    }
+                    Some(_) => {
+                        return Err(Stop::later(format!(
+                            "{}: another run committed version {version} meanwhile",
+                            self.model.name
+                        ))
+                        .hint("this run's rows of the table were not published; run again")
+                        .into());
+                    }
+                    None => return Err(error.into()),
+                }
+            }
+        }
         self.list()
+    }
+
+    async fn vacuum(
+        &mut self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<Swept> {
+        let log = self.delta.log_store();
+        let entries = log.object_store(None).list(Some(log.log_path()));
+        let entries: Vec<ObjectMeta> = entries.try_collect().await?;
+        let version = |entry: &ObjectMeta| -> Option<u64> {
+            entry.location.filename()?.strip_suffix(".json")?.parse().ok()
+        };
+        let mut versions: Vec<(u64, DateTime<Utc>)> = entries
+            .iter()
+            .filter_map(|entry| Some((version(entry)?, entry.last_modified)))
+            .collect();
+        versions.sort();
+        // Current at some time since then: until the next one came.
+        let ends = versions.iter().skip(1).map(|(_, made)| *made).chain([DateTime::<Utc>::MAX_UTC]);
+        let keep: Vec<u64> = versions
+            .iter()
+            .zip(ends)
+            .filter(|(_, end)| *end >= since)
+            .map(|((version, _), _)| *version)
+            .collect();
+        let vacuum = self
+            .delta
+            .clone()
+            .vacuum()
+            .with_mode(VacuumMode::Full)
+            .with_retention_period(TimeDelta::zero())
+            .with_enforce_retention_duration(false)
+            .with_keep_versions(&keep)
+            .with_clock(Arc::new(At(now)))
+            .with_dry_run(dry_run);
+        let (delta, metrics) = vacuum.await?;
+        let mut swept =
+            Swept { files: metrics.files_deleted.len(), log_entries: 0, versions_kept: keep.len() };
+        if !dry_run {
+            self.delta = delta;
+            create_checkpoint(&self.delta, None).await?;
+            let (version, since) = (self.next_version()? - 1, since.timestamp_millis());
+            swept.log_entries =
+                cleanup_expired_logs_for(version, log.as_ref(), since, None).await?;
+            self.delta.load().await?;
+            self.list()?;
+        }
+        Ok(swept)
     }
 
     fn add(&self, file: &NewFile, origin: &Origin, now: DateTime<Utc>) -> Add {
@@ -279,6 +452,7 @@ impl Table {
         if let Some(log) = &file.slice.log {
             tags.insert(LOG_TAG.to_owned(), Some(log.clone()));
         }
+        tags.insert(DIGEST_TAG.to_owned(), Some(file.digest.clone()));
         let date = file.slice.date.to_string();
         Add {
             path: file.path.clone(),
@@ -290,6 +464,54 @@ impl Table {
             tags: Some(tags),
             ..Add::default()
         }
+    }
+}
+
+/// Removes what a killed run left of files that it had not finished: on a local disk these have a
+/// name of their own, `….parquet#1`, which no listing shows.
+fn remove_staged(folder: &FilePath) -> Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_staged = name.rsplit_once('#').is_some_and(|(_, number)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if path.is_dir() {
+            remove_staged(&path)?;
+        } else if is_staged {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct At(DateTime<Utc>);
+
+impl Clock for At {
+    fn current_timestamp_millis(&self) -> i64 {
+        self.0.timestamp_millis()
+    }
+}
+
+/// Whether a version's entry in the log was written by this run.
+fn is_of_run(entry: &Bytes, run_id: &str) -> bool {
+    let lines = entry.split(|byte| *byte == b'\n');
+    let mut entries = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    entries.any(|entry| entry["commitInfo"][RUN] == run_id)
+}
+
+/// Adds context, but for a [`Stop`], which is for people as it stands.
+fn because(error: anyhow::Error, context: &str) -> anyhow::Error {
+    match error.is::<Stop>() {
+        true => error,
+        false => error.context(context.to_owned()),
     }
 }
 

@@ -188,11 +188,108 @@ fn a_second_run_is_turned_away() {
     let lock = folder.path().join("world/warehouse/_lookback/lock");
     let held = std::fs::File::options().read(true).write(true).open(lock).unwrap();
     held.lock().unwrap();
-    let second = backfill(&job);
+    let again = ["backfill", &job, "--from", "2026-03-01", "--to", "2026-03-06", "--force"];
+    let second = lookback(&again);
     assert_exit(&second, 5);
     assert!(stderr(&second).contains("since 2"), "{}", stderr(&second));
-    drop(held);
+    // What is up to date needs no lock.
     assert_exit(&backfill(&job), 0);
+    drop(held);
+    assert_exit(&lookback(&again), 0);
+}
+
+#[test]
+fn stale_dates_are_named_and_made_again_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let nothing = lookback(&["plan", &job, "--stale"]);
+    assert_exit(&nothing, 0);
+    assert!(stdout(&nothing).contains("nothing to do"), "{}", stdout(&nothing));
+    assert_exit(&backfill(&job), 0);
+    assert!(stdout(&lookback(&["plan", &job, "--stale"])).contains("nothing to do"));
+    let rates = folder.path().join("world/reference/rates.csv");
+    let text = std::fs::read_to_string(&rates).unwrap();
+    let from = "2026-03-05T08:00:00Z";
+    let corrected = format!("category,baby,,0.09,,{from}\ncategory,baby,,0.01,{from},\n");
+    assert!(text.contains("category,baby,,0.09,,\n"), "{text}");
+    std::fs::write(&rates, text.replace("category,baby,,0.09,,\n", &corrected)).unwrap();
+    let plan = stdout(&lookback(&["plan", &job, "--stale"]));
+    assert!(plan.contains("2026-03-05 to 2026-03-06: rates changed"), "{plan}");
+    let run = lookback(&["backfill", &job, "--stale"]);
+    assert_exit(&run, 0);
+    assert!(
+        stderr(&run).contains("rewritten            2026-03-05 to 2026-03-06"),
+        "{}",
+        stderr(&run)
+    );
+    assert!(stdout(&lookback(&["plan", &job, "--stale"])).contains("nothing to do"));
+}
+
+#[test]
+fn a_run_that_stands_still_ends_itself_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    // A pipe that nobody writes to: reading it never ends.
+    let links = folder.path().join("world/reference/links.csv");
+    std::fs::remove_file(&links).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&links).status().unwrap();
+    assert!(made.success());
+    let dates = ["--from", "2026-03-01", "--to", "2026-03-06", "--stall-seconds", "2"];
+    let run = lookback(&[&["backfill", &job][..], &dates].concat());
+    assert_exit(&run, 1);
+    let told = stderr(&run);
+    assert!(told.contains("no progress for 2 seconds while planning"), "{told}");
+}
+
+#[test]
+fn little_memory_ends_a_run_cleanly_or_changes_nothing_in_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let rows = || {
+        let sql = "select * from report.transaction_details order by event_id";
+        stdout(&lookback(&["query", &job, sql, "--format", "csv"]))
+    };
+    let before = rows();
+    let mut codes = Vec::new();
+    for limit in ["200KB", "4MB", "64MB", "2GB"] {
+        let dates = ["--from", "2026-03-01", "--to", "2026-03-06", "--force"];
+        let run = lookback(&[&["backfill", &job, "--memory-limit", limit][..], &dates].concat());
+        match run.status.code() {
+            Some(0) => {}
+            Some(1) => assert!(stderr(&run).contains("--memory-limit"), "{}", stderr(&run)),
+            _ => panic!("{limit}: {}", stderr(&run)),
+        }
+        assert_eq!(before, rows(), "{limit}");
+        codes.push(run.status.code().unwrap());
+    }
+    assert_eq!((codes[0], codes[3]), (1, 0), "{codes:?}");
+    assert_exit(&lookback(&["backfill", &job, "--stale", "--memory-limit", "much"]), 2);
+}
+
+#[test]
+fn vacuum_keeps_what_is_read_and_says_what_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let dates = ["--from", "2026-03-01", "--to", "2026-03-06", "--force"];
+    assert_exit(&lookback(&[&["backfill", &job][..], &dates].concat()), 0);
+    let dead = folder.path().join("world/warehouse/report/orders/report_date=2026-03-02/x.parquet");
+    std::fs::write(&dead, "half a file").unwrap();
+    let staged = dead.with_file_name("y.parquet#1");
+    std::fs::write(&staged, "half a file").unwrap();
+    let dry = lookback(&["vacuum", &job, "--keep-days", "0", "--dry-run"]);
+    assert_exit(&dry, 0);
+    assert!(dead.exists() && stdout(&dry).contains("report.orders"), "{}", stdout(&dry));
+    let kept = lookback(&["vacuum", &job]);
+    assert_exit(&kept, 0);
+    assert!(!dead.exists() && !staged.exists(), "{}", stdout(&kept));
+    let count = || files_below(&folder.path().join("world/warehouse/report/orders")).len();
+    let before = count();
+    assert_exit(&lookback(&["vacuum", &job, "--keep-days", "0"]), 0);
+    assert!(count() < before, "the first backfill's files are not needed any more");
+    assert_exit(&lookback(&["query", &job, "select count(*) from report.orders"]), 0);
+    assert!(stdout(&lookback(&["plan", &job, "--stale"])).contains("nothing to do"));
 }
 
 #[test]

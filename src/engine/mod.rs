@@ -5,10 +5,13 @@
 //! stands, its parameters are bound as values.
 
 pub mod files;
+mod scratch;
 pub mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -18,6 +21,9 @@ use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
@@ -26,35 +32,54 @@ use futures::TryStreamExt;
 use crate::model::Model;
 use crate::place::Place;
 use files::FileTable;
+use scratch::Scratch;
 
 /// How the engine splits work. Never changes a row.
 #[derive(Debug, Clone)]
 pub struct Tuning {
     pub partitions: usize,
     pub batch_size: usize,
+    /// Bytes that sorts, joins and aggregates may hold together; beyond it they use disk.
+    pub memory: Option<usize>,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Tuning { partitions, batch_size: 8192 }
+        Tuning { partitions, batch_size: 8192, memory: None }
+    }
+}
+
+impl Tuning {
+    /// As the machine offers, within a limit. Only a part of it can be watched over: windows, files
+    /// being read and written and the program itself need memory too. A limit also means one
+    /// partition, for an exchange between partitions can come to a halt when it has to use disk.
+    pub fn within(memory_limit: Option<usize>) -> Tuning {
+        match memory_limit {
+            None => Tuning::default(),
+            Some(limit) => Tuning { partitions: 1, memory: Some(limit / 2), ..Tuning::default() },
+        }
     }
 }
 
 /// Values for the `$names` of the SQL files.
 pub type Params = HashMap<&'static str, ScalarValue>;
 
+/// Other texts in place of SQL files, by the table's name.
+pub type Replacements = BTreeMap<&'static str, String>;
+
 /// A session, and a scratch folder for tables that are kept for the run only.
 pub struct Engine {
     session: SessionContext,
-    scratch: tempfile::TempDir,
+    instead: Replacements,
+    scratch: Scratch,
     tables_written: std::sync::atomic::AtomicUsize,
 }
 
 const SCHEMAS: [&str; 6] = ["raw", "reference", "clean", "attribution", "report", "check"];
 
 impl Engine {
-    pub fn new(tuning: &Tuning) -> Result<Engine> {
+    pub fn new(tuning: &Tuning, instead: Replacements) -> Result<Engine> {
         let mut config = SessionConfig::new()
             .with_target_partitions(tuning.partitions.max(1))
             .with_batch_size(tuning.batch_size.max(1))
@@ -62,16 +87,16 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
-        let session = SessionContext::new_with_config(config);
+        let scratch = Scratch::new()?;
+        let session = SessionContext::new_with_config_rt(config, runtime(tuning, &scratch)?);
         let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
-        let scratch = tempfile::Builder::new()
-            .prefix("lookback-")
-            .tempdir()
-            .context("cannot make a scratch folder; TMPDIR names where")?;
-        Ok(Engine { session, scratch, tables_written: 0.into() })
+        let engine = Engine { session, instead, scratch, tables_written: 0.into() };
+        engine
+            .add_store(&Place::parse(&engine.scratch.path().to_string_lossy(), Path::new("/"))?)?;
+        Ok(engine)
     }
 
     pub fn session(&self) -> &SessionContext {
@@ -101,7 +126,8 @@ impl Engine {
     async fn plan_sql(&self, model: &Model, params: &Params) -> Result<DataFrame> {
         let state = self.session.state();
         let dialect = state.config().options().sql_parser.dialect;
-        let mut statement = state.sql_to_statement(model.sql, &dialect)?;
+        let sql = self.instead.get(model.name).map_or(model.sql, String::as_str);
+        let mut statement = state.sql_to_statement(sql, &dialect)?;
         if let Some(zone) = params.get("zone") {
             bind_zone(&mut statement, zone);
         }
@@ -188,6 +214,22 @@ impl Engine {
         let count = self.tables_written.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.scratch.path().join(format!("{name}-{count}.parquet"))
     }
+}
+
+/// Where spilled rows go, and how much may be in memory.
+fn runtime(tuning: &Tuning, scratch: &Scratch) -> Result<Arc<RuntimeEnv>> {
+    let spilled = DiskManagerMode::Directories(vec![scratch.path().to_owned()]);
+    let disk = DiskManagerBuilder::default().with_mode(spilled);
+    let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk);
+    let runtime = match tuning.memory {
+        Some(bytes) => {
+            let pool = FairSpillPool::new(bytes);
+            let shown = NonZeroUsize::MIN.saturating_add(4);
+            runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, shown)))
+        }
+        None => runtime,
+    };
+    Ok(runtime.build_arc()?)
 }
 
 /// `at time zone` wants a literal before planning, where other parameters are bound after it.

@@ -1,23 +1,27 @@
 //! Rows to Parquet files: scratch files for the run, and the files of a partitioned table.
 
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Date32Type, SchemaRef};
+use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use object_store::buffered::BufWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::model::{ColumnKind, Model};
 use crate::place::Place;
+use crate::progress::beat;
 
 /// Writes a scratch file; returns its number of rows.
 pub async fn scratch(mut rows: SendableRecordBatchStream, path: &FilePath) -> Result<u64> {
@@ -31,6 +35,7 @@ pub async fn scratch(mut rows: SendableRecordBatchStream, path: &FilePath) -> Re
     while let Some(batch) = rows.try_next().await? {
         count += batch.num_rows() as u64;
         writer.write(&batch)?;
+        beat();
     }
     writer.close()?;
     Ok(count)
@@ -44,6 +49,8 @@ pub struct NewFile {
     pub path: String,
     pub size: u64,
     pub rows: u64,
+    /// Of the file's bytes: equal digests, equal rows.
+    pub digest: String,
 }
 
 /// What one file of a table holds: a partition, and of clean/rejects the rows of one log.
@@ -118,19 +125,43 @@ impl Target<'_> {
         let path =
             format!("{}={}/{}{log}.parquet", self.model.partition(), slice.date, self.file_name);
         let place = self.folder.child(&path);
-        let sink = BufWriter::new(place.store().clone(), place.path().clone());
+        let object = BufWriter::new(place.store().clone(), place.path().clone());
+        let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
+        let sink = Sink { object, hasher };
+        let hasher = sink.hasher.clone();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
             .build();
         let writer = AsyncArrowWriter::try_new(sink, self.schema.clone(), Some(properties))?;
-        Ok(OpenFile { slice, path, writer, rows: 0 })
+        Ok(OpenFile { slice, path, writer, hasher, rows: 0 })
+    }
+}
+
+/// An object that is digested as it is written.
+struct Sink {
+    object: BufWriter,
+    hasher: Arc<Mutex<blake3::Hasher>>,
+}
+
+impl AsyncFileWriter for Sink {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
+        beat();
+        if let Ok(mut hasher) = self.hasher.lock() {
+            hasher.update(&bytes);
+        }
+        AsyncFileWriter::write(&mut self.object, bytes)
+    }
+
+    fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
+        AsyncFileWriter::complete(&mut self.object)
     }
 }
 
 struct OpenFile {
     slice: Slice,
     path: String,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<Sink>,
+    hasher: Arc<Mutex<blake3::Hasher>>,
     rows: u64,
 }
 
@@ -146,7 +177,9 @@ impl OpenFile {
     async fn close(mut self) -> Result<NewFile> {
         self.writer.finish().await.with_context(|| format!("{}: cannot write", self.path))?;
         let size = self.writer.bytes_written() as u64;
-        Ok(NewFile { slice: self.slice, path: self.path, size, rows: self.rows })
+        let hasher = self.hasher.lock().ok().context("a digest that was given up")?;
+        let digest = hasher.finalize().to_hex().as_str()[..32].to_owned();
+        Ok(NewFile { slice: self.slice, path: self.path, size, rows: self.rows, digest })
     }
 }
 

@@ -3,10 +3,12 @@
 //!
 //! Refuses to know how they are used: which row is in force for a click or an order is SQL.
 
+mod in_force;
 mod sheet;
 mod table;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
@@ -14,20 +16,21 @@ use chrono::{DateTime, Utc};
 use crate::job::Job;
 use crate::place::Place;
 use crate::stop::Stop;
-use table::{Draft, Fingerprint};
+use in_force::InForce;
+use table::Draft;
 
 /// The checked reference tables of a job.
 pub struct Reference {
     /// By table name: `links`, `stores`, `rates`, `fx_rates`, `identities`.
     pub tables: BTreeMap<&'static str, RecordBatch>,
-    fingerprints: BTreeMap<&'static str, Vec<Fingerprint>>,
+    in_force: BTreeMap<&'static str, InForce>,
 }
 
 impl Reference {
     /// Reads and checks all tables. Errors: exit 2 with every complaint; exit 1 when a store fails.
     pub async fn load(job: &Job) -> Result<Reference, Stop> {
         let mut complaints = Vec::new();
-        let mut reference = Reference { tables: BTreeMap::new(), fingerprints: BTreeMap::new() };
+        let mut reference = Reference { tables: BTreeMap::new(), in_force: BTreeMap::new() };
         for (name, place) in [
             ("links", Some(&job.links)),
             ("stores", Some(&job.stores)),
@@ -36,25 +39,19 @@ impl Reference {
             ("identities", job.identities.as_ref()),
         ] {
             let draft = load(name, place, &mut complaints).await?;
-            reference.fingerprints.insert(name, draft.fingerprints);
+            reference.in_force.insert(name, InForce::new(draft.fingerprints));
             reference.tables.insert(name, draft.batch);
         }
         match complaints.is_empty() {
             true => Ok(reference),
-            false => Err(Stop::fix(complaints).hint(
-                "nothing was written; mend these rows of the reference tables and run again",
-            )),
+            false => Err(Stop::fix(complaints)
+                .hint("nothing was written; mend the reference tables and run again")),
         }
     }
 
-    /// A digest of the rows of a table that are in force at some instant of `from..to`. Rows in no
-    /// particular order: what counts is the set.
-    pub fn in_force(&self, table: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> u128 {
-        let rows = self.fingerprints.get(table).map(Vec::as_slice).unwrap_or_default();
-        rows.iter()
-            .filter(|row| row.from.is_none_or(|start| start < to))
-            .filter(|row| row.to.is_none_or(|end| end > from))
-            .fold(0, |sum, row| sum.wrapping_add(row.hash))
+    /// A digest of the rows of a table that are in force in a range of instants, see [`InForce`].
+    pub fn in_force(&self, table: &str, range: &Range<DateTime<Utc>>) -> u128 {
+        self.in_force.get(table).map(|rows| rows.digest(range)).unwrap_or_default()
     }
 }
 

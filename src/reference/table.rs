@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
+use super::in_force::Fingerprint;
 use super::sheet::Presence::{Optional, Required};
 use super::sheet::{Row, Wanted};
 
@@ -16,13 +17,6 @@ use super::sheet::{Row, Wanted};
 pub struct Draft {
     pub batch: RecordBatch,
     pub fingerprints: Vec<Fingerprint>,
-}
-
-/// A row's digest and when it is in force.
-pub struct Fingerprint {
-    pub hash: u128,
-    pub from: Option<DateTime<Utc>>,
-    pub to: Option<DateTime<Utc>>,
 }
 
 /// The columns of each reference table, in the contract's order.
@@ -291,7 +285,12 @@ fn until_the_next(lines: &mut [Line]) {
 }
 
 fn digest(line: &Line) -> Fingerprint {
-    let content = format!("{:?}{}{:?}{:?}", line.texts, line.rate, line.from, line.to);
+    // Without what was parsed: 0.09 is 0.090, and the validity is kept apart.
+    let is_text = |(column, _): &&(&str, Option<String>)| {
+        !["rate", "rate_date", "valid_from", "valid_to", "joined_at", "left_at"].contains(column)
+    };
+    let texts: Vec<_> = line.texts.iter().filter(is_text).collect();
+    let content = format!("{texts:?}{}", line.rate);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..16]);
     Fingerprint { hash: u128::from_le_bytes(bytes), from: line.from, to: line.to }

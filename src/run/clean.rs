@@ -158,7 +158,6 @@ impl Run<'_> {
             self.note_written(&model.folder(), dates.iter().copied());
         }
         *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
-        self.cleaned.entry(log.name()).or_default().extend(dates);
         self.progress.done();
         Ok(())
     }

@@ -18,12 +18,12 @@ use datafusion::common::scalar::ScalarValue::IntervalMonthDayNano;
 
 use crate::days::{self, ReportDates};
 use crate::engine::write::Slice;
-use crate::engine::{Engine, Params, Tuning};
+use crate::engine::{Engine, Params, Replacements, Tuning};
 use crate::job::{Job, Scope, Tie};
-use crate::lock::Lock;
+use crate::lock::{Holder, Lock, Pace};
 use crate::model;
 use crate::origin;
-use crate::plan::{Asked, Plan};
+use crate::plan::{self, Asked, Plan, Remake, made_report};
 use crate::progress::Progress;
 use crate::raw::days_since_1970;
 use crate::reference::Reference;
@@ -40,6 +40,11 @@ pub struct Request {
     pub now: DateTime<Utc>,
     pub run_id: String,
     pub tuning: Tuning,
+    pub remake: Remake,
+    pub pace: Pace,
+    /// Other texts in place of SQL files, by the table's name: to try a rule. What they make is
+    /// never up to date.
+    pub instead: Replacements,
 }
 
 /// How many dates are worked on at once.
@@ -55,33 +60,147 @@ struct Run<'a> {
     plan: Plan,
     progress: &'a Progress,
     summary: Summary,
-    /// Landing dates cleaned by this run, by log.
-    cleaned: BTreeMap<&'static str, BTreeSet<NaiveDate>>,
+    /// The order dates that `attribution.credits` holds.
+    attributed: Option<ReportDates>,
 }
 
-/// Runs a job: `lookback run` and `lookback backfill`. Errors: see [`Stop`]; the reports are then
-/// as they were.
-pub async fn run(job: &Job, request: &Request, progress: &Progress) -> Result<Summary, Stop> {
+/// Runs a job: `lookback run` and `lookback backfill`. Ends early when `until` does. Errors: see
+/// [`Stop`]; the reports are then as they were.
+pub async fn run(
+    job: &Job,
+    request: &Request,
+    progress: &Progress,
+    until: impl Future<Output = Stop>,
+) -> Result<Summary, Stop> {
     let started = Instant::now();
-    let reference = Reference::load(job).await?;
-    let (_lock, warehouse, plan) = prepare(job, &reference, request).await?;
-    let engine = Engine::new(&request.tuning)?;
-    let summary = Summary {
+    tokio::pin!(until);
+    let prepared = tokio::select! {
+        stop = &mut until => return Err(stop),
+        prepared = prepare(job, request) => prepared?,
+    };
+    let mut summary = Summary {
         run_id: request.run_id.clone(),
-        report_dates: plan.own.iter().copied().collect(),
         currency: job.currency.clone(),
         ..Summary::default()
     };
+    match prepared {
+        Prepared::NothingToDo { up_to_date } => summary.up_to_date = up_to_date,
+        Prepared::Ready(ready) => {
+            let Ready { lock, reference, warehouse, plan } = *ready;
+            let done = tokio::select! {
+                stop = until => Err(stop),
+                stop = lock.lost() => Err(stop),
+                done = work(job, request, progress, &reference, warehouse, plan, summary) => done,
+            };
+            lock.release().await;
+            summary = done?;
+        }
+    }
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// What a run finds before it does anything.
+enum Prepared {
+    NothingToDo { up_to_date: Vec<NaiveDate> },
+    Ready(Box<Ready>),
+}
+
+struct Ready {
+    lock: Lock,
+    reference: Reference,
+    warehouse: Warehouse,
+    plan: Plan,
+}
+
+/// Plans before the lock is taken, so that a run that cannot be, or need not be, leaves no trace;
+/// and once more under the lock if another run has changed the warehouse meanwhile.
+async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
+    let look = async || {
+        let reference = Reference::load(job).await?;
+        let warehouse = Warehouse::open(&job.root).await?;
+        let plan = make_plan(job, &reference, &warehouse, request).await?;
+        Ok::<_, Stop>((reference, warehouse, plan))
+    };
+    let (reference, before, plan) = look().await?;
+    if plan.is_nothing_to_do() {
+        return Ok(Prepared::NothingToDo { up_to_date: plan.own.into_iter().collect() });
+    }
+    let lock =
+        Lock::take(&job.root, &Holder::new(&request.run_id, request.now), request.pace).await?;
+    let under_lock = async {
+        let warehouse = open_under_lock(job, request, &lock).await?;
+        match warehouse.versions() == before.versions() {
+            true => Ok((reference, warehouse, plan)),
+            // The other run may have known more than this one did.
+            false => {
+                let looked = look().await?;
+                lock.confirm().await?;
+                Ok(looked)
+            }
+        }
+    };
+    match under_lock.await {
+        Ok((reference, warehouse, plan)) => {
+            Ok(Prepared::Ready(Box::new(Ready { lock, reference, warehouse, plan })))
+        }
+        Err(stop) => {
+            lock.release().await;
+            Err(stop)
+        }
+    }
+}
+
+/// The warehouse as it stays while the lock is held. Whoever takes the lock over fences off what
+/// was opened before, so the lock is confirmed after the opening.
+async fn open_under_lock(job: &Job, request: &Request, lock: &Lock) -> Result<Warehouse, Stop> {
+    if lock.was_taken_over() {
+        let mut warehouse = Warehouse::open(&job.root).await?;
+        warehouse.create_missing().await?;
+        warehouse.fence(&request.run_id).await?;
+    }
+    let warehouse = Warehouse::open(&job.root).await?;
+    lock.confirm().await?;
+    Ok(warehouse)
+}
+
+async fn make_plan(
+    job: &Job,
+    reference: &Reference,
+    warehouse: &Warehouse,
+    request: &Request,
+) -> Result<Plan, Stop> {
+    let remake = match request.instead.is_empty() {
+        true => request.remake,
+        false => Remake::All,
+    };
+    let (asked, as_of) = (request.asked, request.as_of);
+    let mut plan = Plan::make(job, reference, warehouse, asked, as_of, remake).await?;
+    plan.check_raw(job).await?;
+    Ok(plan)
+}
+
+/// The run itself, once it is known what to do and nobody else does it.
+async fn work(
+    job: &Job,
+    request: &Request,
+    progress: &Progress,
+    reference: &Reference,
+    warehouse: Warehouse,
+    plan: Plan,
+    summary: Summary,
+) -> Result<Summary, Stop> {
+    let engine = Engine::new(&request.tuning, request.instead.clone())?;
     let mut run = Run {
         job,
         request,
-        reference: &reference,
+        reference,
         engine,
         warehouse,
         plan,
         progress,
         summary,
-        cleaned: BTreeMap::new(),
+        attributed: None,
     };
     progress.plan(run.steps());
     run.warehouse.create_missing().await?;
@@ -91,31 +210,7 @@ pub async fn run(job: &Job, request: &Request, progress: &Progress) -> Result<Su
     run.make_reports().await?;
     run.name_outdated()?;
     progress.finish();
-    run.summary.seconds = started.elapsed().as_secs_f64();
     Ok(run.summary)
-}
-
-/// Plans before the lock is taken, so that a run that cannot be leaves no trace; and once more
-/// under the lock if another run has changed the warehouse meanwhile.
-async fn prepare(
-    job: &Job,
-    reference: &Reference,
-    request: &Request,
-) -> Result<(Lock, Warehouse, Plan), Stop> {
-    let mut lock = None;
-    let mut planned: Option<(Warehouse, Plan)> = None;
-    loop {
-        let warehouse = Warehouse::open(&job.root).await?;
-        if let (Some(lock), Some((before, plan))) = (lock.take(), planned.take())
-            && before.versions() == warehouse.versions()
-        {
-            return Ok((lock, warehouse, plan));
-        }
-        let mut plan = Plan::make(job, reference, &warehouse, request.asked, request.as_of).await?;
-        plan.check_raw(job).await?;
-        planned = Some((warehouse, plan));
-        lock = Some(Lock::take(&job.root, &request.run_id, request.now)?);
-    }
 }
 
 impl Run<'_> {
@@ -123,7 +218,8 @@ impl Run<'_> {
     fn steps(&self) -> usize {
         let logs = [&self.plan.clicks, &self.plan.orders];
         let cleaning: usize = logs.iter().map(|reading| clean::chunks(reading).len()).sum();
-        let dates = [&self.plan.earlier_conversions, &self.plan.own];
+        let earlier = self.plan.earlier_conversions.keys().copied().collect();
+        let dates: [&BTreeSet<NaiveDate>; 2] = [&earlier, &self.plan.candidates()];
         let attributing: usize = dates.iter().map(|dates| stretches(dates).len()).sum();
         cleaning + attributing
     }
@@ -182,13 +278,16 @@ impl Run<'_> {
     fn name_outdated(&mut self) -> Result<(), Stop> {
         let conversions = self.warehouse.table("attribution.conversions")?;
         let wanted = origin::Inputs::as_wanted(self.job, self.reference, &self.warehouse)?;
+        let wanted = wanted.digested(None)?;
         let mut outdated: BTreeMap<String, Vec<NaiveDate>> = BTreeMap::new();
         for date in conversions.dates().difference(&self.plan.own) {
-            let Some(made) = conversions.origin(&Slice::of(*date)) else { continue };
-            let wanted = wanted.of_report(None, *date)?;
-            let differences = origin::differences(made, &wanted);
-            if !differences.is_empty() {
-                let why = format!("{} changed", differences.join(", "));
+            let why = match made_report(&self.warehouse, *date)? {
+                Some(made) => plan::changes(made, &wanted.of_report(*date)),
+                None => conversions
+                    .origin(&Slice::of(*date))
+                    .and_then(|made| plan::changes(made, &wanted.of_conversions(*date))),
+            };
+            if let Some(why) = why {
                 outdated.entry(why).or_default().push(*date);
             }
         }

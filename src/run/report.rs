@@ -14,26 +14,25 @@ use crate::engine::Params;
 use crate::engine::write::{self, NewFile, Slice};
 use crate::model::{self, Model};
 use crate::origin;
+use crate::plan::{Plan, REPORTS, made_report};
 use crate::stop::Stop;
 use crate::warehouse::Change;
 
 /// New files by table, not yet visible.
 type Staged = BTreeMap<&'static str, Vec<NewFile>>;
 
-const REPORTS: [&str; 4] =
-    ["report.traffic", "report.orders", "report.refunds", "report.transaction_details"];
-
 impl Run<'_> {
-    /// Conversions of order dates that the ledger looks back to and does not find (D6).
+    /// Conversions of order dates that are not the run's own (D6).
     pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
-        for dates in stretches(&self.plan.earlier_conversions.clone()) {
+        let dates: BTreeSet<NaiveDate> = self.plan.earlier_conversions.keys().copied().collect();
+        for dates in stretches(&dates) {
             let words = days::in_words(dates.iter());
             self.progress.step(&format!("attributing earlier orders of {words}"));
             let params = self.params(dates);
-            let staged = self.make_conversions(dates, &params).await?;
-            let conversions = [("attribution.conversions", staged)];
+            let files = self.make_conversions(dates, &params).await?;
+            self.register_staged("attribution.conversions", |date| dates.contains(date), &files)?;
             self.stop_if(self.check_conversions(&params).await?)?;
-            self.publish(conversions.into(), dates.iter().collect()).await?;
+            self.publish([("attribution.conversions", files)].into()).await?;
             self.progress.done();
         }
         Ok(())
@@ -43,38 +42,97 @@ impl Run<'_> {
     pub(super) async fn make_reports(&mut self) -> Result<(), Stop> {
         let mut staged = Staged::new();
         let mut commission = [0_i128; 2];
-        for dates in stretches(&self.plan.own.clone()) {
-            let words = days::in_words(dates.iter());
-            self.progress.step(&format!("attributing orders of {words}"));
-            let params = self.params(dates);
-            let files = self.make_conversions(dates, &params).await?;
-            staged.entry("attribution.conversions").or_default().extend(files);
-            let mut complaints = self.check_conversions(&params).await?;
-
-            self.progress.step(&format!("reporting {words}"));
-            self.register_ledger_inputs(dates, &staged)?;
-            self.engine.materialise(model::named("attribution.movements")?, &params).await?;
-            for name in REPORTS {
-                let files = self.make_report(model::named(name)?, dates, &params).await?;
-                self.register_staged(name, |date| dates.contains(date), &files)?;
-                staged.entry(name).or_default().extend(files);
-                complaints.extend(check::key(&self.engine, model::named(name)?).await?);
+        for dates in stretches(&self.plan.candidates()) {
+            for dates in self.among(dates, |plan, date| plan.conversions.contains_key(&date)) {
+                let words = days::in_words(dates.iter());
+                self.progress.step(&format!("attributing orders of {words}"));
+                let files = self.make_conversions(dates, &self.params(dates)).await?;
+                staged.entry("attribution.conversions").or_default().extend(files);
             }
-            for name in [
-                "check.money_is_never_null",
-                "check.orders_equal_the_ledger",
-                "check.refunds_equal_the_ledger",
-            ] {
-                complaints.extend(check::promise(&self.engine, name, &params).await?);
+            let changed = self.changed_reports(dates, &staged)?;
+            for dates in stretches(&changed) {
+                self.progress.step(&format!("reporting {}", days::in_words(dates.iter())));
+                let params = self.params(dates);
+                let complaints = self.make_reports_of(dates, &params, &mut staged).await?;
+                self.stop_if(complaints)?;
+                self.count(&params, &mut commission).await?;
+                self.summary.report_dates.extend(dates.iter());
             }
-            self.stop_if(complaints)?;
-            self.count(&params, &mut commission).await?;
             self.progress.done();
         }
+        let made = &self.summary.report_dates;
+        let is_made = |date: &&NaiveDate| made.contains(date);
+        self.summary.up_to_date =
+            self.plan.own.iter().filter(|date| !is_made(date)).copied().collect();
         self.summary.pending_commission = cents(commission[0]);
         self.summary.approved_commission = cents(commission[1]);
         self.progress.step("publishing");
-        self.publish(staged, self.plan.own.clone()).await
+        self.publish(staged).await
+    }
+
+    /// The four reports of some dates, not yet visible. Returns complaints about promises.
+    async fn make_reports_of(
+        &mut self,
+        dates: ReportDates,
+        params: &Params,
+        staged: &mut Staged,
+    ) -> Result<Vec<String>> {
+        self.attribute(dates, params).await?;
+        let conversions = staged.get("attribution.conversions").map(Vec::as_slice);
+        let conversions = conversions.unwrap_or_default();
+        self.register_staged("attribution.conversions", |date| dates.contains(date), conversions)?;
+        let mut complaints = self.check_conversions(params).await?;
+        self.register_ledger_inputs(dates, staged)?;
+        self.engine.materialise(model::named("attribution.movements")?, params).await?;
+        for name in REPORTS {
+            let files = self.make_report(model::named(name)?, dates, params).await?;
+            self.register_staged(name, |date| dates.contains(date), &files)?;
+            staged.entry(name).or_default().extend(files);
+            complaints.extend(check::key(&self.engine, model::named(name)?).await?);
+        }
+        for name in [
+            "check.money_is_never_null",
+            "check.orders_equal_the_ledger",
+            "check.refunds_equal_the_ledger",
+        ] {
+            complaints.extend(check::promise(&self.engine, name, params).await?);
+        }
+        Ok(complaints)
+    }
+
+    /// Dates of a stretch that the plan wants something of, in stretches.
+    fn among(
+        &self,
+        dates: ReportDates,
+        wanted: impl Fn(&Plan, NaiveDate) -> bool,
+    ) -> Vec<ReportDates> {
+        stretches(&dates.iter().filter(|date| wanted(&self.plan, *date)).collect())
+    }
+
+    /// The report dates to make: those that the plan names, and those in doubt for which the rows of
+    /// earlier conversions turned out to have changed.
+    fn changed_reports(&self, dates: ReportDates, staged: &Staged) -> Result<BTreeSet<NaiveDate>> {
+        let inputs = self.inputs_with(staged)?;
+        let inputs = inputs.digested(self.request.as_of)?;
+        let mut changed = BTreeSet::new();
+        for date in dates.iter() {
+            let is_wanted = self.plan.reports.contains_key(&date)
+                || self.plan.reports_in_doubt.contains(&date)
+                    && made_report(&self.warehouse, date)? != Some(&inputs.of_report(date));
+            if is_wanted {
+                changed.insert(date);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// What dates are made from, with conversions that are not visible yet.
+    fn inputs_with(&self, staged: &Staged) -> Result<origin::Inputs<'_>> {
+        let mut inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;
+        for file in staged.get("attribution.conversions").into_iter().flatten() {
+            inputs.expect_conversions(file.slice.date, &file.digest);
+        }
+        Ok(inputs)
     }
 
     fn stop_if(&self, complaints: Vec<String>) -> Result<(), Stop> {
@@ -87,13 +145,32 @@ impl Run<'_> {
         }
     }
 
-    /// Attributes the orders of some dates; `attribution.conversions` is then registered with
-    /// these dates.
+    /// Attributes the orders of some dates.
     async fn make_conversions(
         &mut self,
         dates: ReportDates,
         params: &Params,
     ) -> Result<Vec<NewFile>> {
+        self.attribute(dates, params).await?;
+        self.make_report(model::named("attribution.conversions")?, dates, params).await
+    }
+
+    /// Finds the click that earned each line of some order dates, once: conversions and traffic read
+    /// it.
+    async fn attribute(&mut self, dates: ReportDates, params: &Params) -> Result<()> {
+        self.register_clean_inputs(dates)?;
+        if self.attributed != Some(dates) {
+            for name in ["attribution.placed_lines", "attribution.timeline", "attribution.credits"]
+            {
+                self.engine.materialise(model::named(name)?, params).await?;
+            }
+            self.attributed = Some(dates);
+        }
+        Ok(())
+    }
+
+    /// The clean rows that some order dates look back to.
+    fn register_clean_inputs(&self, dates: ReportDates) -> Result<()> {
         let instants = dates.instants(self.job.zone);
         let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
         let window = chrono::TimeDelta::hours(self.job.window_hours);
@@ -101,14 +178,7 @@ impl Run<'_> {
         let orders = days::landing(&(instants.start - horizon..instants.end), late_days);
         let clicks = days::landing(&(instants.start - window..instants.end), late_days);
         self.register_kept("clean.order_events", self.may_read(orders))?;
-        self.register_kept("clean.clicks", self.may_read(clicks))?;
-        for name in ["attribution.placed_lines", "attribution.timeline", "attribution.credits"] {
-            self.engine.materialise(model::named(name)?, params).await?;
-        }
-        let model = model::named("attribution.conversions")?;
-        let files = self.make_report(model, dates, params).await?;
-        self.register_staged(model.name, |date| dates.contains(date), &files)?;
-        Ok(files)
+        self.register_kept("clean.clicks", self.may_read(clicks))
     }
 
     /// Landing dates after `--as-of` are as if they had not landed, cleaned or not (D3).
@@ -129,9 +199,8 @@ impl Run<'_> {
 
     /// The ledger books events of lines placed up to the horizon before.
     fn register_ledger_inputs(&self, dates: ReportDates, staged: &Staged) -> Result<()> {
-        let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
-        let oldest = dates.instants(self.job.zone).start - horizon;
-        let placed = ReportDates { from: days::local_date(oldest, self.job.zone), to: dates.to };
+        let earlier = origin::ledger_reach(self.job, dates.from);
+        let placed = ReportDates { from: earlier.from, to: dates.to };
         let new = staged.get("attribution.conversions").map(Vec::as_slice).unwrap_or_default();
         self.register_staged("attribution.conversions", |date| placed.contains(date), new)
     }
@@ -171,22 +240,24 @@ impl Run<'_> {
 
     /// Makes new files visible, conversions before the reports that rest on them; each table's
     /// dates in one commit.
-    async fn publish(&mut self, staged: Staged, dates: BTreeSet<NaiveDate>) -> Result<(), Stop> {
-        let mut origins = BTreeMap::new();
-        let inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;
-        for date in &dates {
-            origins.insert(*date, inputs.of_report(self.request.as_of, *date)?);
-        }
+    async fn publish(&mut self, staged: Staged) -> Result<(), Stop> {
         for (name, files) in staged {
             let model = model::named(name)?;
-            let with_origin = |file: NewFile| {
-                let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
-                (file, origin)
+            let inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;
+            let inputs = inputs.digested(self.request.as_of)?;
+            let origin_of = |date| match name {
+                "attribution.conversions" => inputs.of_conversions(date),
+                _ => inputs.of_report(date),
             };
-            let change = Change { files: files.into_iter().map(with_origin).collect() };
+            let dates: Vec<NaiveDate> = files.iter().map(|file| file.slice.date).collect();
+            let files = files.into_iter().map(|file| {
+                let origin = origin_of(file.slice.date);
+                (file, origin)
+            });
+            let change = Change { files: files.collect() };
             let (id, now) = (&self.request.run_id, self.request.now);
             self.warehouse.commit(model, change, id, now).await?;
-            self.note_written(&model.folder(), dates.iter().copied());
+            self.note_written(&model.folder(), dates);
         }
         Ok(())
     }

@@ -13,9 +13,10 @@ use anyhow::{Context, Result, bail};
 use chrono::{DateTime, NaiveDate};
 use lookback::cli::Format;
 use lookback::days::ReportDates;
-use lookback::engine::Tuning;
+use lookback::engine::{Replacements, Tuning};
 use lookback::job::Job;
-use lookback::plan::Asked;
+use lookback::lock::Pace;
+use lookback::plan::{Asked, Remake};
 use lookback::progress::Progress;
 use lookback::query;
 use lookback::run::{self, Request};
@@ -72,6 +73,7 @@ async fn agree(seed: u64) -> Result<()> {
     let tuning = Tuning {
         partitions: [1, 2, 8][seed as usize % 3],
         batch_size: [8192, 7, 1, 100][seed as usize / 3 % 4],
+        memory: None,
     };
     if seed % 4 == 3 {
         for date in dates.iter() {
@@ -118,8 +120,11 @@ async fn run_dates(
         now: DateTime::UNIX_EPOCH,
         run_id: uuid::Uuid::now_v7().to_string(),
         tuning: tuning.clone(),
+        remake: Remake::Changed,
+        pace: Pace::default(),
+        instead: Replacements::new(),
     };
-    run::run(job, &request, &Progress::default()).await?;
+    run::run(job, &request, &Progress::default(), std::future::pending()).await?;
     Ok(())
 }
 

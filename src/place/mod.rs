@@ -4,6 +4,8 @@
 //! Refuses to know what the objects mean. Credentials come from the environment
 //! (`AWS_…`, `GOOGLE_…`, `AZURE_…`) and never leave this file.
 
+mod watched;
+
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
+use watched::Watched;
 
 /// A folder or an object: a store, and a path in it.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct Place {
     name: String,
     url: Url,
     store: Arc<dyn ObjectStore>,
+    /// The same, but its answers are no progress.
+    unwatched: Arc<dyn ObjectStore>,
     path: Path,
 }
 
@@ -60,7 +65,7 @@ impl Place {
         let path = without_dots(&std::path::absolute(path)?);
         let url = Url::from_file_path(&path).ok().context("is not a full path")?;
         let store = Arc::new(LocalFileSystem::new());
-        Ok(Place { name: name.into(), url, store, path: Path::from_absolute_path(&path)? })
+        Ok(Place::new(name, url, store, Path::from_absolute_path(&path)?))
     }
 
     fn remote(name: &str, url: Url) -> Result<Place> {
@@ -70,7 +75,29 @@ impl Place {
                 ["aws_", "google_", "azure_", "azurite_"].iter().any(|name| key.starts_with(name))
             });
         let (store, path) = object_store::parse_url_opts(&url, credentials)?;
-        Ok(Place { name: name.into(), url, store: Arc::from(store), path })
+        Ok(Place::new(name, url, Arc::from(store), path))
+    }
+
+    fn new(name: &str, url: Url, store: Arc<dyn ObjectStore>, path: Path) -> Place {
+        let host = url.host_str().unwrap_or_default();
+        let name_of_store = format!("{}://{host}", url.scheme());
+        let watched = Arc::new(Watched::new(&name_of_store, store.clone()));
+        Place { name: name.into(), url, store: watched, unwatched: store, path }
+    }
+
+    /// The same place in another store: how tests make a store fail.
+    pub fn in_store(&self, store: Arc<dyn ObjectStore>) -> Place {
+        Place { store: store.clone(), unwatched: store, ..self.clone() }
+    }
+
+    /// The same place, for what goes on while a run stands still.
+    pub fn unwatched(&self) -> Place {
+        Place { store: self.unwatched.clone(), ..self.clone() }
+    }
+
+    /// The folder on this machine, if it is one.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        self.url.to_file_path().ok()
     }
 
     /// A folder or object below this one; `relative` has its parts separated by `/`.
@@ -132,6 +159,14 @@ impl Place {
         let read = async {
             match self.store.get(&self.path).await {
                 Ok(object) => Ok(Some(object.bytes().await?)),
+                // A bucket that is not there is no absent object.
+                Err(error @ object_store::Error::NotFound { .. })
+                    if ["NoSuchBucket", "ContainerNotFound"]
+                        .iter()
+                        .any(|sign| error.to_string().contains(sign)) =>
+                {
+                    Err(error)
+                }
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
             }

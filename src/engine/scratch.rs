@@ -1,0 +1,51 @@
+//! A folder for tables that are kept for the run only, below `TMPDIR`. It goes with the run; what
+//! a killed run left is removed by the next.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+const PREFIX: &str = "lookback-";
+/// A file that the operating system keeps locked while the folder is in use.
+const IN_USE: &str = "in-use";
+
+pub struct Scratch {
+    folder: tempfile::TempDir,
+    _in_use: File,
+}
+
+impl Scratch {
+    pub fn new() -> Result<Scratch> {
+        remove_left_behind(&std::env::temp_dir());
+        let new = || -> Result<Scratch> {
+            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+            // Locked before it has its name: whoever finds it by its name finds it locked.
+            let making = folder.path().join("making");
+            let file = File::create(&making)?;
+            file.lock()?;
+            std::fs::rename(&making, folder.path().join(IN_USE))?;
+            Ok(Scratch { folder, _in_use: file })
+        };
+        new().context("cannot make a scratch folder; TMPDIR names where")
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Removes scratch folders whose run is dead. What cannot be looked at is not ours to remove.
+fn remove_left_behind(parent: &Path) {
+    let folders = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    for folder in folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let Ok(file) = File::options().write(true).open(folder.path().join(IN_USE)) else {
+            continue;
+        };
+        if file.try_lock().is_ok()
+            && let Err(error) = std::fs::remove_dir_all(folder.path())
+        {
+            tracing::debug!("{}: left behind: {error}", folder.path().display());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One writer per warehouse: a second run ends with exit 5 and says who holds it since when.
+//!
+//! On a local root the operating system keeps the lock and drops it when its holder dies. On object
+//! storage it is a lease, see [`lease`]: an object that its holder keeps changing.
+
+mod file;
+mod lease;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::place::Place;
+use crate::stop::Stop;
+use file::FileLock;
+use lease::Lease;
+
+/// Who holds a warehouse, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub run_id: String,
+    process: u32,
+    host: String,
+    since: String,
+}
+
+impl Holder {
+    pub fn new(run_id: &str, now: DateTime<Utc>) -> Holder {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Holder {
+            run_id: run_id.to_owned(),
+            process: std::process::id(),
+            host: host.trim().to_owned(),
+            since: now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "run {} (process {}", self.run_id, self.process)?;
+        if !self.host.is_empty() {
+            write!(f, " on {}", self.host)?;
+        }
+        write!(f, ") since {}", self.since)
+    }
+}
+
+/// Held until released.
+pub enum Lock {
+    File(FileLock),
+    Lease(Lease),
+}
+
+/// How a lease is kept. Durations are measured, never compared with another machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How often a holder changes the object.
+    pub heartbeat: Duration,
+    /// A lease that has not changed for this long belongs to nobody.
+    pub dead: Duration,
+    /// A holder that could not change it for this long gives up, well before others take over.
+    pub give_up: Duration,
+    /// How often somebody who waits looks at the object.
+    pub look: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            heartbeat: Duration::from_secs(5),
+            dead: Duration::from_secs(45),
+            give_up: Duration::from_secs(30),
+            look: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Lock {
+    /// Errors: exit 5 when another run holds the warehouse; exit 2 when the store cannot keep a
+    /// lock; exit 1 when it fails.
+    pub async fn take(root: &Place, holder: &Holder, pace: Pace) -> Result<Lock, Stop> {
+        match root.local_path() {
+            Some(path) => Ok(Lock::File(FileLock::take(root, &path, holder)?)),
+            None => Ok(Lock::Lease(Lease::take(root, holder, pace).await?)),
+        }
+    }
+
+    /// Whether the one before died with it: then its commits may still be under way, and have to be
+    /// fenced off.
+    pub fn was_taken_over(&self) -> bool {
+        match self {
+            Lock::File(_) => false,
+            Lock::Lease(lease) => lease.was_taken_over,
+        }
+    }
+
+    /// Makes sure, by asking the store, that it is held at this moment. Errors: exit 5 when it was
+    /// lost.
+    pub async fn confirm(&self) -> Result<(), Stop> {
+        match self {
+            Lock::File(_) => Ok(()),
+            Lock::Lease(lease) => lease.confirm().await,
+        }
+    }
+
+    /// Ends when the lock was lost, and tells to whom if that is known. A file lock is never lost.
+    pub async fn lost(&self) -> Stop {
+        match self {
+            Lock::File(_) => std::future::pending().await,
+            Lock::Lease(lease) => lease.lost().await,
+        }
+    }
+
+    /// Lets the next run in. What goes wrong here only makes the next run wait.
+    pub async fn release(self) {
+        if let Lock::Lease(lease) = self {
+            lease.release().await;
+        }
+    }
+}
+
+fn is_held(root: &Place, by: &str) -> Stop {
+    Stop::later(format!("{root}: is held by {by}"))
+        .hint("wait for that run to end, then start this one again")
+}

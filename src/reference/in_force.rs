@@ -1,0 +1,136 @@
+//! Which rows of a reference table are in force when, as digests: so that a change is seen on the
+//! dates it concerns and on no other.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+
+/// A row's digest without its validity, and its validity, half open.
+#[derive(Debug, Clone, Copy)]
+pub struct Fingerprint {
+    pub hash: u128,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// The fingerprints of a table, laid out so that a question costs what lies near its ends.
+#[derive(Debug, Default)]
+pub struct InForce {
+    by_from: Vec<Fingerprint>,
+    by_to: Vec<Fingerprint>,
+    /// Sums of the hashes of `by_from` (`by_to`) before a position.
+    from_sums: Vec<u128>,
+    to_sums: Vec<u128>,
+}
+
+impl InForce {
+    pub fn new(rows: impl IntoIterator<Item = Fingerprint>) -> InForce {
+        let is_ever = |row: &Fingerprint| match (row.from, row.to) {
+            (Some(from), Some(to)) => from < to,
+            _ => true,
+        };
+        let mut by_from: Vec<Fingerprint> = rows.into_iter().filter(is_ever).collect();
+        let mut by_to = by_from.clone();
+        by_from.sort_by_key(|row| (row.from, row.hash));
+        by_to.sort_by_key(|row| (row.to.is_none(), row.to, row.hash));
+        let (from_sums, to_sums) = (sums(&by_from), sums(&by_to));
+        InForce { by_from, by_to, from_sums, to_sums }
+    }
+
+    /// A digest of the rows that are in force at some instant of a range, and of when in it they
+    /// are. Rows in no particular order: what counts is the set.
+    pub fn digest(&self, range: &Range<DateTime<Utc>>) -> u128 {
+        let (start, end) = (range.start, range.end);
+        let begun = self.by_from.partition_point(|row| row.from.is_none_or(|from| from <= start));
+        let coming = self.by_from.partition_point(|row| row.from.is_none_or(|from| from < end));
+        let ended = self.by_to.partition_point(|row| row.to.is_some_and(|to| to <= start));
+        let ending = self.by_to.partition_point(|row| row.to.is_some_and(|to| to < end));
+        // In force throughout: those begun by the start, without those that end before the end.
+        let begins_inside = &self.by_from[begun..coming];
+        let ends_inside = &self.by_to[ended..ending];
+        let mut digest = self.from_sums[begun].wrapping_sub(self.to_sums[ended]);
+        for row in ends_inside.iter().filter(|row| row.from.is_none_or(|from| from <= start)) {
+            digest = digest.wrapping_sub(row.hash).wrapping_add(clipped(row, range));
+        }
+        for row in begins_inside {
+            digest = digest.wrapping_add(clipped(row, range));
+        }
+        digest
+    }
+}
+
+fn sums(rows: &[Fingerprint]) -> Vec<u128> {
+    let mut sum: u128 = 0;
+    let mut sums = vec![0];
+    for row in rows {
+        sum = sum.wrapping_add(row.hash);
+        sums.push(sum);
+    }
+    sums
+}
+
+/// Digest of a row that is in force during a part of the range.
+fn clipped(row: &Fingerprint, range: &Range<DateTime<Utc>>) -> u128 {
+    let from = row.from.filter(|from| *from > range.start);
+    let to = row.to.filter(|to| *to < range.end);
+    let text = format!("{:032x} {from:?} {to:?}", row.hash);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    fn day(day: i64) -> DateTime<Utc> {
+        Utc.timestamp_opt(day * 86_400, 0).unwrap()
+    }
+
+    fn row(hash: u128, from: Option<i64>, to: Option<i64>) -> Fingerprint {
+        Fingerprint { hash, from: from.map(day), to: to.map(day) }
+    }
+
+    /// The same, asked row by row.
+    fn naive(rows: &[Fingerprint], range: &Range<DateTime<Utc>>) -> u128 {
+        let mut digest = 0_u128;
+        for row in rows {
+            let from = row.from.unwrap_or(DateTime::<Utc>::MIN_UTC);
+            let to = row.to.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            let is_in_force = from < to && from < range.end && to > range.start;
+            let is_throughout = from <= range.start && to >= range.end;
+            if is_in_force {
+                let part = if is_throughout { row.hash } else { clipped(row, range) };
+                digest = digest.wrapping_add(part);
+            }
+        }
+        digest
+    }
+
+    #[test]
+    fn equals_asking_row_by_row() {
+        let mut rows = Vec::new();
+        for hash in 0..200_u128 {
+            let (from, to) = ((hash * 7 % 23) as i64, (hash * 5 % 29) as i64);
+            let from = (hash % 5 > 0).then_some(from);
+            let to = (hash % 3 > 0).then_some(to);
+            rows.push(row(hash * hash + 1, from, to));
+        }
+        let table = InForce::new(rows.clone());
+        for start in -2..30 {
+            for end in start + 1..32 {
+                let range = day(start)..day(end);
+                assert_eq!(table.digest(&range), naive(&rows, &range), "{start}..{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_ends_later_changes_nothing_before() {
+        let open = InForce::new([row(1, Some(0), None)]);
+        let closed = InForce::new([row(1, Some(0), Some(10)), row(2, Some(10), None)]);
+        assert_eq!(open.digest(&(day(8)..day(10))), closed.digest(&(day(8)..day(10))));
+        assert_ne!(open.digest(&(day(9)..day(11))), closed.digest(&(day(9)..day(11))));
+    }
+}

@@ -1,0 +1,17 @@
+//! Reruns, late changes and faults: nothing is lost, nothing is counted twice, and no reader ever
+//! sees a half. In one process, over a store in memory that can be made to fail; and the real
+//! program, killed.
+//!
+//! `LOOKBACK_FAULTS=all` lets every store call of the run fail in every way (a few minutes);
+//! otherwise every thirteenth does. `LOOKBACK_NIGHTS=365` simulates a year instead of 60 nights.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tell")]
+
+mod faults;
+mod faulty;
+mod killed;
+mod lease;
+mod memory;
+mod promises;
+mod stale;
+mod year;

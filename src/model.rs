@@ -106,7 +106,13 @@ impl Model {
             text.split(',').map(|part| part.trim().to_owned()).collect()
         };
         let mut in_columns = false;
+        let mut in_reads = false;
         for line in head {
+            if in_reads {
+                model.reads.extend(list(line.trim_end_matches(',')));
+                in_reads = line.ends_with(',');
+                continue;
+            }
             if let Some(text) = line.strip_prefix("   ").filter(|_| in_columns) {
                 model.columns.push(column(text)?);
                 continue;
@@ -115,7 +121,10 @@ impl Model {
             match line.trim().split_once(':') {
                 Some(("key", text)) => model.key = list(text),
                 Some(("kept", text)) => model.is_kept = text.trim().starts_with("as "),
-                Some(("reads", text)) => model.reads = list(text).into_iter().collect(),
+                Some(("reads", text)) => {
+                    model.reads = list(text.trim_end_matches(',')).into_iter().collect();
+                    in_reads = text.ends_with(',');
+                }
                 Some(("params", text)) => {
                     let text = text.replace('$', "");
                     model.params = list(&text).into_iter().collect();
@@ -166,15 +175,21 @@ macro_rules! sources {
 
 /// In the order in which a row travels.
 const SOURCES: &[(&str, &str)] = sources![
-    clean / judged_clicks,
+    clean / checked_clicks,
+    clean / repeated_click_ids,
+    clean / repeated_clicks,
     clean / clicks,
-    clean / judged_order_events,
+    clean / checked_order_events,
+    clean / repeated_event_ids,
+    clean / repeated_order_events,
     clean / order_events,
     clean / rejects,
+    attribution / repeated_lines,
     attribution / placed_lines,
     attribution / timeline,
     attribution / credits,
     attribution / conversions,
+    attribution / line_events,
     attribution / movements,
     report / traffic,
     report / orders,

@@ -3,177 +3,203 @@
 -- grain:  one row per event of a line that counts, in the dates to make
 -- key:    report_date, event_id
 -- kept:   for the run
--- reads:  attribution.conversions, clean.order_events
--- params: $from, $to, $horizon, $zone
+-- reads:  attribution.line_events
+-- params: $from, $zone
 --
 -- An event belongs to the placed event of its line at or before it, unless that is longer
 -- ago than the horizon. A movement is a change of a balance: the balances before and after
 -- each event are worked out, and the difference is booked. A cast to fewer decimals rounds
 -- half away from zero.
-with conversions as (
+with line_events as (
     select *
-    from attribution.conversions
-    where placed_at >= $from - $horizon
-        and placed_at < $to
+    from attribution.line_events
 ),
 
-events as (
+-- When each line was first paid, completed and cancelled.
+first_times as (
     select
-        event_id, event_type, event_at, order_id, line_id, original_amount, original_currency,
-        fx_rate, reason
-    from clean.order_events
-    where event_at >= $from - $horizon
-        and event_at < $to
-),
-
--- Lines with something to book. What happened to them before decides what it is.
-moving as (
-    select distinct order_id, line_id
-    from events
-    where event_at >= $from
-),
-
--- A conversion may have been kept while its placed event is not there (any more), as with
--- logs read as of an earlier date: then its events are orphans (M7).
-lines as (
-    select
-        conversions.*,
-        placed.original_amount as line_original,
-        placed.original_currency as line_currency,
-        placed.fx_rate as line_fx_rate
-    from conversions
-    inner join moving
-        on conversions.order_id = moving.order_id
-        and conversions.line_id = moving.line_id
-    inner join events as placed
-        on conversions.order_id = placed.order_id
-        and conversions.line_id = placed.line_id
-        and conversions.event_id = placed.event_id
-        and conversions.placed_at = placed.event_at
-        and placed.event_type = 'placed'
-),
-
-line_events as (
-    select
-        events.event_id,
-        events.event_type as movement,
-        events.event_at,
-        events.original_amount,
-        events.reason,
-        lines.order_id,
-        lines.line_id,
-        lines.buyer_id,
-        lines.store_id,
-        lines.product_id,
-        lines.category_id,
-        lines.country,
-        lines.status,
-        lines.publisher_id,
-        lines.tracking_id,
-        lines.click_id,
-        lines.clicked_at,
-        lines.placed_at,
-        lines.seconds_to_order,
-        lines.commission_rate,
-        lines.rate_source,
-        case events.event_type
-            when 'placed' then 1
-            when 'paid' then 2
-            when 'completed' then 3
-            when 'cancelled' then 4
-            else 5
-        end as turn,
-        lines.line_original,
-        lines.line_currency,
-        lines.line_fx_rate
-    from lines
-    inner join events
-        on lines.order_id = events.order_id
-        and lines.line_id = events.line_id
-        and events.event_at >= lines.placed_at
-        and events.event_at <= lines.placed_at + $horizon
-    where events.event_type <> 'placed'
-        or (events.event_id = lines.event_id and events.event_at = lines.placed_at)
-),
-
-counted as (
-    select
-        line_events.*,
-        sum(case when movement = 'refunded' then original_amount else 0 end) over line
-            as refunds_asked,
-        count(case when movement = 'paid' then 1 end) over line as paid_so_far,
-        count(case when movement = 'completed' then 1 end) over line as completed_so_far,
-        count(case when movement = 'cancelled' then 1 end) over line as cancelled_so_far
+        order_id,
+        line_id,
+        placed_at,
+        min(event_at) filter (where movement = 'paid') as paid_at,
+        min(event_at) filter (where movement = 'completed') as completed_at,
+        min(event_at) filter (where movement = 'cancelled') as cancelled_at
     from line_events
-    window line as (
-        partition by order_id, line_id, placed_at
-        order by event_at, turn, event_id
-        rows between unbounded preceding and current row
-    )
+    group by order_id, line_id, placed_at
 ),
 
--- The first of its kind has an effect, unless the line was over before (M2 to M4).
+-- Which of these had an effect: the line was not over before (M2 to M4). At one instant paid
+-- goes before completed, and completed before cancelled.
+outcomes as (
+    select
+        order_id,
+        line_id,
+        placed_at,
+        case
+            when (completed_at is null or paid_at <= completed_at)
+                and (cancelled_at is null or paid_at <= cancelled_at)
+            then paid_at
+        end as booked_at,
+        case when cancelled_at is null or completed_at <= cancelled_at then completed_at end
+            as owed_at,
+        case when completed_at is null or cancelled_at < completed_at then cancelled_at end
+            as voided_at
+    from first_times
+),
+
+-- Of several of one kind at that instant the one with the smallest id.
+deciding as (
+    select
+        outcomes.order_id,
+        outcomes.line_id,
+        outcomes.placed_at,
+        outcomes.booked_at,
+        outcomes.owed_at,
+        outcomes.voided_at,
+        min(events.event_id) filter (where movement = 'paid' and event_at = booked_at)
+            as booking_id,
+        min(events.event_id) filter (where movement = 'completed' and event_at = owed_at)
+            as completion_id,
+        min(events.event_id) filter (where movement = 'cancelled' and event_at = voided_at)
+            as cancellation_id
+    from outcomes
+    inner join line_events as events
+        on outcomes.order_id = events.order_id
+        and outcomes.line_id = events.line_id
+        and outcomes.placed_at = events.placed_at
+    group by
+        outcomes.order_id,
+        outcomes.line_id,
+        outcomes.placed_at,
+        outcomes.booked_at,
+        outcomes.owed_at,
+        outcomes.voided_at
+),
+
+refunds as (
+    select order_id, line_id, placed_at, event_id, event_at, original_amount
+    from line_events
+    where movement = 'refunded'
+),
+
+-- What had been asked back when an event was over, itself included.
+asked_back as (
+    select
+        events.order_id,
+        events.line_id,
+        events.placed_at,
+        events.movement,
+        events.event_id,
+        events.event_at,
+        sum(refunds.original_amount) as refunds_asked
+    from line_events as events
+    inner join refunds
+        on events.order_id = refunds.order_id
+        and events.line_id = refunds.line_id
+        and events.placed_at = refunds.placed_at
+    where refunds.event_at < events.event_at
+        or (refunds.event_at = events.event_at
+            and events.movement = 'refunded'
+            and refunds.event_id <= events.event_id)
+    group by
+        events.order_id,
+        events.line_id,
+        events.placed_at,
+        events.movement,
+        events.event_id,
+        events.event_at
+),
+
 judged as (
     select
-        counted.*,
+        events.*,
+        coalesce(refunds_asked, 0) as refunds_asked,
+        coalesce(movement = 'paid' and event_id = booking_id and event_at = booked_at, false)
+            as is_booking,
+        coalesce(movement = 'completed' and event_id = completion_id and event_at = owed_at, false)
+            as is_completion,
+        coalesce(
+            movement = 'cancelled' and event_id = cancellation_id and event_at = voided_at,
+            false
+        ) as is_cancellation,
+        coalesce(booked_at < event_at or (booked_at = event_at and turn >= 2), false)
+            as is_booked,
+        coalesce(owed_at < event_at or (owed_at = event_at and turn >= 3), false)
+            as is_completed,
+        coalesce(voided_at < event_at or (voided_at = event_at and turn >= 4), false)
+            as is_cancelled
+    from line_events as events
+    inner join deciding
+        on events.order_id = deciding.order_id
+        and events.line_id = deciding.line_id
+        and events.placed_at = deciding.placed_at
+    left join (
+        select
+            order_id as asked_order_id,
+            line_id as asked_line_id,
+            placed_at as asked_placed_at,
+            movement as asked_movement,
+            event_id as asked_event_id,
+            event_at as asked_event_at,
+            refunds_asked
+        from asked_back
+    )
+        on events.order_id = asked_order_id
+        and events.line_id = asked_line_id
+        and events.placed_at = asked_placed_at
+        and events.movement = asked_movement
+        and events.event_id = asked_event_id
+        and events.event_at = asked_event_at
+),
+
+-- The line's net amount after the event and before it (M1).
+valued as (
+    select
+        judged.*,
         greatest(line_original - refunds_asked, 0) as left_after,
         greatest(
             line_original - refunds_asked
                 + case when movement = 'refunded' then original_amount else 0 end,
             0
-        ) as left_before,
-        movement = 'paid'
-            and paid_so_far = 1 and completed_so_far = 0 and cancelled_so_far = 0
-            as is_booking,
-        movement = 'completed' and completed_so_far = 1 and cancelled_so_far = 0
-            as is_completion,
-        movement = 'cancelled' and cancelled_so_far = 1 and completed_so_far = 0
-            as is_cancellation
-    from counted
-),
-
-valued as (
-    select
-        judged.*,
-        cast(left_after * line_fx_rate as decimal(18, 2)) as net_after,
-        cast(left_before * line_fx_rate as decimal(18, 2)) as net_before,
-        max(is_booking) over line as is_booked,
-        max(is_completion) over line as is_completed,
-        max(is_cancellation) over line as is_cancelled
+        ) as left_before
     from judged
-    window line as (
-        partition by order_id, line_id, placed_at
-        order by event_at, turn, event_id
-        rows between unbounded preceding and current row
-    )
 ),
 
-balanced as (
+netted as (
     select
         valued.*,
+        cast(left_after * line_fx_rate as decimal(18, 2)) as net_after,
+        cast(left_before * line_fx_rate as decimal(18, 2)) as net_before
+    from valued
+),
+
+-- What is forecast and what is owed, after the event and before it.
+balanced as (
+    select
+        netted.*,
         case
             when is_booked and not is_completed and not is_cancelled
             then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
             else 0
         end as pending_after,
         case
+            when is_booked and not is_booking
+                and (not is_completed or is_completion)
+                and (not is_cancelled or is_cancellation)
+            then cast(net_before * coalesce(commission_rate, 0) as decimal(18, 2))
+            else 0
+        end as pending_before,
+        case
             when is_completed
             then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
             else 0
-        end as approved_after
-    from valued
-),
-
-changed as (
-    select
-        balanced.*,
-        pending_after - coalesce(lag(pending_after) over line, 0) as pending_commission,
-        approved_after - coalesce(lag(approved_after) over line, 0) as approved_commission
-    from balanced
-    window line as (
-        partition by order_id, line_id, placed_at
-        order by event_at, turn, event_id
-    )
+        end as approved_after,
+        case
+            when is_completed and not is_completion
+            then cast(net_before * coalesce(commission_rate, 0) as decimal(18, 2))
+            else 0
+        end as approved_before
+    from netted
 )
 
 select
@@ -205,10 +231,10 @@ select
     case when movement = 'placed' then net_after else net_after - net_before end as sale_amount,
     net_after,
     movement = 'refunded' and left_before > left_after and left_after = 0 as is_full_refund,
-    pending_commission,
-    approved_commission,
+    pending_after - pending_before as pending_commission,
+    approved_after - approved_before as approved_commission,
     original_amount,
     case when movement in ('placed', 'refunded') then line_currency end as original_currency,
     reason
-from changed
+from balanced
 where event_at >= $from

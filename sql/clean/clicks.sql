@@ -3,7 +3,9 @@
 -- grain:  one row per click and landing date
 -- key:    dt, click_id
 -- kept:   as clean/clicks
--- reads:  clean.judged_clicks, reference.identities
+-- reads:  clean.checked_clicks, clean.repeated_click_ids, clean.repeated_clicks,
+--         reference.identities
+-- params: $first_dt
 -- columns:
 --   dt            date     UTC date on which the row arrived
 --   click_id      text     the log's own id
@@ -19,26 +21,40 @@
 --   device        text     as logged
 --
 -- Sorted by buyer: attribution asks for the clicks of some buyers, and finds them together.
-with judged as (
-    select *
-    from clean.judged_clicks
+with valid as (
+    select
+        dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
+        store_id, product_id, country, device
+    from clean.checked_clicks as checked
+    where reject_reason is null
+        and dt >= $first_dt
+        and not exists (
+            select 1
+            from clean.repeated_click_ids as repeated
+            where repeated.click_id = checked.click_id
+        )
+    union all
+    select
+        dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
+        store_id, product_id, country, device
+    from clean.repeated_clicks
     where reject_reason is null
 )
 
 select
-    judged.dt,
-    judged.click_id,
-    judged.clicked_at,
-    judged.link_key,
-    judged.publisher_id,
-    judged.tracking_id,
-    coalesce(judged.buyer_id, identities.buyer_id) as buyer_id,
-    judged.visitor_id,
-    judged.store_id,
-    judged.product_id,
-    judged.country,
-    judged.device
-from judged
+    valid.dt,
+    valid.click_id,
+    valid.clicked_at,
+    valid.link_key,
+    valid.publisher_id,
+    valid.tracking_id,
+    coalesce(valid.buyer_id, identities.buyer_id) as buyer_id,
+    valid.visitor_id,
+    valid.store_id,
+    valid.product_id,
+    valid.country,
+    valid.device
+from valid
 left join reference.identities as identities
-    on judged.visitor_id = identities.visitor_id
+    on valid.visitor_id = identities.visitor_id
 order by dt, buyer_id, clicked_at, click_id

@@ -3,7 +3,8 @@
 -- grain:  one row per event and landing date
 -- key:    dt, event_id
 -- kept:   as clean/order_events
--- reads:  clean.judged_order_events
+-- reads:  clean.checked_order_events, clean.repeated_event_ids, clean.repeated_order_events
+-- params: $first_dt
 -- columns:
 --   dt                 date           UTC date on which the row arrived
 --   event_id           text           the log's own id
@@ -22,6 +23,26 @@
 --   fx_rate            decimal(18,8)  of placed events: program currency for one unit
 --   amount             money          of placed events, in program currency
 --   reason             text           as logged
+with valid as (
+    select
+        dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
+        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
+    from clean.checked_order_events as checked
+    where reject_reason is null
+        and dt >= $first_dt
+        and not exists (
+            select 1
+            from clean.repeated_event_ids as repeated
+            where repeated.event_id = checked.event_id
+        )
+    union all
+    select
+        dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
+        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
+    from clean.repeated_order_events
+    where reject_reason is null
+)
+
 select
     dt,
     event_id,
@@ -40,6 +61,5 @@ select
     case when event_type = 'placed' then fx_rate end as fx_rate,
     case when event_type = 'placed' then cast(program_amount as decimal(18, 2)) end as amount,
     reason
-from clean.judged_order_events
-where reject_reason is null
+from valid
 order by dt, order_id, line_id, event_at, event_id

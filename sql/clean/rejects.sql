@@ -2,7 +2,9 @@
 --
 -- grain:  one row per rejected raw row
 -- kept:   as clean/rejects
--- reads:  clean.judged_clicks, clean.judged_order_events
+-- reads:  clean.checked_clicks, clean.repeated_clicks, clean.checked_order_events,
+--         clean.repeated_order_events
+-- params: $first_dt
 -- columns:
 --   dt      date  UTC date on which the row arrived
 --   log     text  clicks or orders
@@ -12,7 +14,35 @@
 --
 -- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is
 -- a list of names and values in turn; it is written as a JSON object.
-with click_rejects as (
+with rejected_clicks as (
+    select
+        dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
+        country, device, further_columns
+    from clean.checked_clicks
+    where reject_reason is not null and dt >= $first_dt
+    union all
+    select
+        dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
+        country, device, further_columns
+    from clean.repeated_clicks
+    where reject_reason is not null
+),
+
+rejected_events as (
+    select
+        dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
+        amount, currency, product_id, category_id, quantity, country, reason, further_columns
+    from clean.checked_order_events
+    where reject_reason is not null and dt >= $first_dt
+    union all
+    select
+        dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
+        amount, currency, product_id, category_id, quantity, country, reason, further_columns
+    from clean.repeated_order_events
+    where reject_reason is not null
+),
+
+click_rejects as (
     select
         dt,
         'clicks' as log,
@@ -32,8 +62,7 @@ with click_rejects as (
             ),
             further_columns
         ) as record
-    from clean.judged_clicks
-    where reject_reason is not null
+    from rejected_clicks
 ),
 
 order_rejects as (
@@ -61,8 +90,7 @@ order_rejects as (
             ),
             further_columns
         ) as record
-    from clean.judged_order_events
-    where reject_reason is not null
+    from rejected_events
 )
 
 select dt, log, reason, row_id, record from click_rejects

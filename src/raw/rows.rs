@@ -14,6 +14,7 @@ use datafusion::functions_nested::expr_fn::{array_element, make_array};
 use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
 use datafusion::prelude::{DataFrame, col, ident};
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::columns::{Column, Wanted, instant};
 use super::{Log, RawLog, days_since_1970};
@@ -141,6 +142,13 @@ fn is_bytes(data_type: &DataType) -> bool {
 /// The key of a promotion link: the first group of the first format that matches; empty when the
 /// group took no part, null when no format matches.
 fn link_key(formats: &[String]) -> Result<Expr> {
+    let group = |format: &String| {
+        array_element(regexp_match(col("url"), lit(format.as_str()), None), lit(1_i64))
+    };
+    if formats.iter().all(|format| takes_part(format)) {
+        // Then a group that is null says that the format does not match: half the matching.
+        return Ok(cast(coalesce(formats.iter().map(group).collect()), DataType::Utf8View));
+    }
     let mut key: Option<CaseBuilder> = None;
     for format in formats {
         let found = regexp_match(col("url"), lit(format.as_str()), None);
@@ -153,4 +161,31 @@ fn link_key(formats: &[String]) -> Result<Expr> {
     }
     let key = key.context("a job has at least one link format")?;
     Ok(cast(key.end()?, DataType::Utf8View))
+}
+
+/// Whether the format's group takes part in every match.
+fn takes_part(format: &str) -> bool {
+    fn always(hir: &Hir) -> bool {
+        match hir.kind() {
+            HirKind::Capture(_) => true,
+            HirKind::Concat(parts) => parts.iter().any(always),
+            HirKind::Alternation(parts) => parts.iter().all(always),
+            HirKind::Repetition(repetition) => repetition.min > 0 && always(&repetition.sub),
+            HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
+        }
+    }
+    regex_syntax::parse(format).is_ok_and(|hir| always(&hir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes_part;
+
+    #[test]
+    fn a_group_that_may_be_left_out_is_known() {
+        assert!(takes_part(r"^https?://s\.click/e/([0-9A-Z]+)"));
+        assert!(takes_part(r"a=(b)|c=(?:d)(e)"));
+        assert!(!takes_part(r"a=(b)?"));
+        assert!(!takes_part(r"a=(b)|c"));
+    }
 }

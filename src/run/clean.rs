@@ -18,24 +18,29 @@ use crate::raw::{self, Log};
 use crate::stop::Stop;
 use crate::warehouse::Change;
 
+/// Raw rows that are cleaned at once, unless one landing date has more.
+const CHUNK_ROWS: u64 = 2_000_000;
+
 /// The models of one log.
 struct Models {
-    judged: &'static str,
+    /// Kept for the run: checked rows, ids that repeat, rows of such ids.
+    steps: [&'static str; 3],
     clean: &'static str,
-    other_judged: &'static str,
 }
 
 fn models(log: Log) -> Models {
     match log {
         Log::Clicks => Models {
-            judged: "clean.judged_clicks",
+            steps: ["clean.checked_clicks", "clean.repeated_click_ids", "clean.repeated_clicks"],
             clean: "clean.clicks",
-            other_judged: "clean.judged_order_events",
         },
         Log::Orders => Models {
-            judged: "clean.judged_order_events",
+            steps: [
+                "clean.checked_order_events",
+                "clean.repeated_event_ids",
+                "clean.repeated_order_events",
+            ],
             clean: "clean.order_events",
-            other_judged: "clean.judged_clicks",
         },
     }
 }
@@ -110,8 +115,16 @@ impl Run<'_> {
         for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
             self.register_kept(table, |dt| known.contains(&dt))?;
         }
-        self.engine.register_empty(model::named(names.other_judged)?, &params).await?;
-        self.engine.materialise(model::named(names.judged)?, &params).await?;
+        let other = match log {
+            Log::Clicks => Log::Orders,
+            Log::Orders => Log::Clicks,
+        };
+        for name in models(other).steps {
+            self.engine.register_empty(model::named(name)?, &params).await?;
+        }
+        for name in names.steps {
+            self.engine.materialise(model::named(name)?, &params).await?;
+        }
 
         let clean = model::named(names.clean)?;
         let rejects = model::named("clean.rejects")?;
@@ -125,8 +138,6 @@ impl Run<'_> {
         let rows = self.engine.stream(rejects, &params).await?;
         let folder = self.warehouse.folder(rejects);
         let reject_files = write::table(rows, rejects, &folder, &file_name, &reject_slices).await?;
-        self.count_rejects(log).await?;
-
         self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
         let mut complaints: Vec<String> =
             check::key(&self.engine, clean).await?.into_iter().collect();
@@ -135,6 +146,7 @@ impl Run<'_> {
         let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
         self.engine.register_rows("raw.row_counts", counts).await?;
         self.register_staged("clean.rejects", |dt| dates.contains(&dt), &reject_files)?;
+        self.count_rejects(log).await?;
         complaints.extend(check::promise(&self.engine, "check.nothing_is_lost", &params).await?);
         if !complaints.is_empty() {
             return Err(Stop::look(complaints).hint("no report was changed"));
@@ -175,8 +187,8 @@ impl Run<'_> {
     }
 
     async fn count_rejects(&mut self, log: Log) -> Result<()> {
-        let rows =
-            self.engine.collect(model::named("summary.rejected_rows")?, &Params::new()).await?;
+        let params = Params::from([("log", ScalarValue::Utf8(Some(log.name().to_owned())))]);
+        let rows = self.engine.collect(model::named("summary.rejected_rows")?, &params).await?;
         let counts = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
         for batch in rows {
             for row in 0..batch.num_rows() {
@@ -197,7 +209,10 @@ pub(super) fn chunks(reading: &Reading) -> Vec<BTreeSet<NaiveDate>> {
         let continues = |chunk: &BTreeSet<NaiveDate>| {
             let Some(last) = chunk.last() else { return true };
             let between = ReportDates { from: days::next(*last), to: days::minus(*date, 1) };
-            chunk.len() < CHUNK && !between.iter().any(|dt| reading.raw.has_landed(dt))
+            let rows: u64 = chunk.iter().chain([date]).map(|dt| reading.raw.rows(*dt)).sum();
+            chunk.len() < CHUNK
+                && rows <= CHUNK_ROWS
+                && !between.iter().any(|dt| reading.raw.has_landed(dt))
         };
         match chunks.last_mut() {
             Some(chunk) if continues(chunk) => {

@@ -83,7 +83,9 @@ impl Run<'_> {
         self.register_staged("attribution.conversions", |date| dates.contains(date), conversions)?;
         let mut complaints = self.check_conversions(params).await?;
         self.register_ledger_inputs(dates, staged)?;
-        self.engine.materialise(model::named("attribution.movements")?, params).await?;
+        for name in ["attribution.line_events", "attribution.movements"] {
+            self.engine.materialise(model::named(name)?, params).await?;
+        }
         for name in REPORTS {
             let files = self.make_report(model::named(name)?, dates, params).await?;
             self.register_staged(name, |date| dates.contains(date), &files)?;
@@ -160,8 +162,12 @@ impl Run<'_> {
     async fn attribute(&mut self, dates: ReportDates, params: &Params) -> Result<()> {
         self.register_clean_inputs(dates)?;
         if self.attributed != Some(dates) {
-            for name in ["attribution.placed_lines", "attribution.timeline", "attribution.credits"]
-            {
+            for name in [
+                "attribution.repeated_lines",
+                "attribution.placed_lines",
+                "attribution.timeline",
+                "attribution.credits",
+            ] {
                 self.engine.materialise(model::named(name)?, params).await?;
             }
             self.attributed = Some(dates);

@@ -1,0 +1,80 @@
+-- Every raw order event with the first reason to reject it, or none, and its money; duplicates
+-- are found later.
+--
+-- grain:  one row per raw order event of the landing dates to read
+-- kept:   for the run
+-- reads:  raw.orders, reference.fx_rates
+-- params: $first_dt, $last_dt, $late, $late_days, $dedup_days, $currency
+--
+-- Amounts arrive as exact text of whatever decimal type the log has, so that "by value, at
+-- most 4 decimals" is a question about digits, and nothing is rounded before it is judged.
+-- A cast to fewer decimals rounds half away from zero (C6).
+with raw_orders as (
+    select
+        raw.*,
+        case
+            when amount ~ '^-?[0-9]{1,14}([.][0-9]{0,4}0*)?$'
+            then cast(amount as decimal(18, 4))
+        end as exact_amount
+    from raw.orders as raw
+),
+
+-- The rate of each UTC date an event of these landing dates may have: the latest one on or
+-- before it.
+fx_dates as (
+    select
+        currency,
+        rate,
+        unnest(
+            generate_series(
+                greatest(rate_date, cast($first_dt - $dedup_days - $late_days as date)),
+                least(
+                    cast(valid_to - interval '24 hours' as date),
+                    cast($last_dt + interval '1 day' as date)
+                ),
+                interval '1 day'
+            )
+        ) as fx_date
+    from reference.fx_rates
+),
+
+priced as (
+    select
+        raw.*,
+        case when raw.currency = $currency then cast(1 as decimal(18, 8)) else fx_dates.rate end
+            as fx_rate
+    from raw_orders as raw
+    left join fx_dates
+        on raw.currency = fx_dates.currency
+        and cast(raw.event_at as date) = fx_dates.fx_date
+),
+
+converted as (
+    select
+        priced.*,
+        cast(exact_amount * fx_rate as decimal(38, 2)) as program_amount
+    from priced
+)
+
+select
+    converted.*,
+    case
+        when event_id is null then 'missing_event_id'
+        when event_at is null then 'missing_time'
+        when event_at < dt_start - $late then 'too_late'
+        when event_at >= dt_start + interval '25 hours' then 'in_the_future'
+        when event_type is null
+            or event_type not in ('placed', 'paid', 'completed', 'cancelled', 'refunded')
+            then 'unknown_event_type'
+        when order_id is null or line_id is null then 'missing_order_line'
+        when event_type = 'placed' and buyer_id is null then 'missing_buyer'
+        when event_type = 'placed' and store_id is null then 'missing_store'
+        when event_type in ('placed', 'refunded') and exact_amount is null then 'bad_amount'
+        when event_type = 'placed' and exact_amount < 0 then 'bad_amount'
+        when event_type = 'refunded' and exact_amount <= 0 then 'bad_amount'
+        when event_type = 'placed'
+            and program_amount >= cast(10000000000000000 as decimal(38, 2))
+            then 'bad_amount'
+        when event_type = 'placed' and fx_rate is null then 'unknown_currency'
+    end as reject_reason
+from converted

@@ -1,0 +1,20 @@
+-- Ids that are valid more than once: only their rows can be duplicates.
+--
+-- grain:  one row per id
+-- kept:   for the run
+-- reads:  clean.checked_clicks, clean.clicks, clean.rejects
+-- params: $first_dt
+with ids as (
+    select click_id from clean.checked_clicks where reject_reason is null
+    union all
+    select click_id from clean.clicks where dt < $first_dt
+    union all
+    select row_id as click_id
+    from clean.rejects
+    where log = 'clicks' and reason = 'duplicate' and dt < $first_dt
+)
+
+select click_id
+from ids
+group by click_id
+having count(*) > 1

@@ -1,0 +1,20 @@
+-- Ids that are valid more than once: only their rows can be duplicates.
+--
+-- grain:  one row per id
+-- kept:   for the run
+-- reads:  clean.checked_order_events, clean.order_events, clean.rejects
+-- params: $first_dt
+with ids as (
+    select event_id from clean.checked_order_events where reject_reason is null
+    union all
+    select event_id from clean.order_events where dt < $first_dt
+    union all
+    select row_id as event_id
+    from clean.rejects
+    where log = 'orders' and reason = 'duplicate' and dt < $first_dt
+)
+
+select event_id
+from ids
+group by event_id
+having count(*) > 1

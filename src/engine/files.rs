@@ -12,15 +12,17 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 
 /// One Parquet file of a table.
 #[derive(Debug, Clone)]
@@ -53,7 +55,11 @@ pub struct FileTable {
     /// As scans want it: the partition column last.
     scanned: TableSchema,
     files: Vec<DataFile>,
+    readers: Option<Readers>,
 }
+
+/// What reads the files of a store, in place of the engine's own readers.
+pub type Readers = fn(Arc<dyn ObjectStore>) -> Arc<dyn ParquetFileReaderFactory>;
 
 impl FileTable {
     /// `partition` is the column that stands for the files' partition value; in the table it
@@ -67,7 +73,12 @@ impl FileTable {
         let partitions: Vec<_> = partition.into_iter().map(Arc::new).collect();
         let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
         let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
-        FileTable { store, schema: Arc::new(Schema::new(fields)), scanned, files }
+        let schema = Arc::new(Schema::new(fields));
+        FileTable { store, schema, scanned, files, readers: None }
+    }
+
+    pub fn with_readers(self, readers: Readers) -> FileTable {
+        FileTable { readers: Some(readers), ..self }
     }
 
     /// Files that this run wrote to its scratch folder.
@@ -146,7 +157,12 @@ impl TableProvider for FileTable {
             .collect();
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.default_table_options().parquet;
-        let source = ParquetSource::new(self.scanned.clone()).with_table_parquet_options(options);
+        let mut source =
+            ParquetSource::new(self.scanned.clone()).with_table_parquet_options(options);
+        if let Some(readers) = self.readers {
+            let store = state.runtime_env().object_store(&self.store)?;
+            source = source.with_parquet_file_reader_factory(readers(store));
+        }
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(self.statistics(&self.files))

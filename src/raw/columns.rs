@@ -15,9 +15,12 @@ use futures::future::BoxFuture;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
+use parquet::errors::ParquetError;
+use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::{Log, RawFile, relative};
+use super::thrift::{STRUCT, Thrift};
+use super::{Log, RawFile, footer, relative};
 use crate::place::Place;
 
 /// A column: its name, what it is read as, whether a file has to have it.
@@ -165,15 +168,19 @@ pub(super) async fn read_schema(
     });
     let footer = match read.await {
         Ok(Ok(footer)) => footer,
-        Ok(Err(parquet::errors::ParquetError::External(error)))
-            if error.is::<object_store::Error>() =>
-        {
+        Ok(Err(ParquetError::External(error))) if error.is::<object_store::Error>() => {
             return Err(anyhow::anyhow!("{name}: cannot read: {error}"));
         }
         Ok(Err(error)) => {
             return Ok(Err(vec![format!("{name}: is no readable Parquet file: {error}")]));
         }
         Err(_) => return Ok(Err(vec![format!("{name}: is no readable Parquet file")])),
+    };
+    let rows = match footer::rows(footer.metadata(), size) {
+        Ok(rows) => rows,
+        Err(trouble) => {
+            return Ok(Err(vec![format!("{name}: is no readable Parquet file: {trouble}")]));
+        }
     };
     let schema = footer.schema().clone();
     let mut complaints = Vec::new();
@@ -199,20 +206,25 @@ pub(super) async fn read_schema(
         }
     }
     match complaints.is_empty() {
-        true => {
-            let rows = footer.metadata().file_metadata().num_rows().unsigned_abs();
-            Ok(Ok(RawFile { meta, rows, schema: as_views(&schema) }))
-        }
+        true => Ok(Ok(RawFile { meta, rows, schema: as_views(&schema) })),
         false => Ok(Err(complaints)),
     }
 }
 
-/// Byte ranges of one object, for reading a footer.
+/// Byte ranges of one object, for reading a footer: first its length, then the footer, which the
+/// decoder gets to see only when the lists in it can be as long as they say.
 struct Ranges(Arc<dyn ObjectStore>, object_store::path::Path);
 
 impl MetadataFetch for Ranges {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        let bytes = async { Ok(self.0.get_range(&self.1, range).await?) };
+        let bytes = async {
+            let bytes = self.0.get_range(&self.1, range).await?;
+            let is_length = bytes.len() == FOOTER_SIZE;
+            match is_length || Thrift(&bytes).skip(STRUCT).is_some() {
+                true => Ok(bytes),
+                false => Err(ParquetError::General("its footer is broken".to_owned())),
+            }
+        };
         bytes.boxed()
     }
 }

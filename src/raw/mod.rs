@@ -4,18 +4,19 @@
 //! Refuses to know which rows are good: that is SQL.
 
 mod columns;
+mod footer;
+mod pages;
 mod rows;
+mod thrift;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
-use object_store::{ObjectMeta, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
+use object_store::ObjectMeta;
 
 use crate::place::{Place, in_parallel};
 use crate::stop::Stop;
@@ -131,29 +132,6 @@ impl RawLog {
     /// Raw rows per checked landing date, from the files' own row counts.
     pub fn rows(&self, dt: NaiveDate) -> u64 {
         self.checked.get(&dt).into_iter().flatten().map(|file| file.rows).sum()
-    }
-
-    /// Finds the files of these dates whose rows cannot be decoded (B1): called when a query over
-    /// them failed, to name the culprits.
-    pub async fn find_broken(&self, dates: &BTreeSet<NaiveDate>) -> Result<Vec<String>> {
-        let mut complaints = Vec::new();
-        for file in dates.iter().filter_map(|date| self.checked.get(date)).flatten() {
-            let name = format!("{}/{}", self.place, relative(&self.place, &file.meta));
-            let content = self.place.store().get(&file.meta.location).await;
-            let content = content.with_context(|| name.clone())?.bytes().await?;
-            let decode = tokio::task::spawn_blocking(move || {
-                let mut rows = ParquetRecordBatchReaderBuilder::try_new(content)?.build()?;
-                rows.try_for_each(|batch| batch.map(drop).map_err(ParquetError::from))
-            });
-            match decode.await {
-                Ok(Ok(())) => {}
-                Ok(Err::<(), ParquetError>(error)) => {
-                    complaints.push(format!("{name}: is no readable Parquet file: {error}"));
-                }
-                Err(_) => complaints.push(format!("{name}: is no readable Parquet file")),
-            }
-        }
-        Ok(complaints)
     }
 }
 

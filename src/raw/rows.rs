@@ -14,10 +14,12 @@ use datafusion::functions_nested::expr_fn::{array_element, make_array};
 use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
 use datafusion::prelude::{DataFrame, col, ident};
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use regex_syntax::hir::{Hir, HirKind};
 
 use super::columns::{Column, Wanted, instant};
-use super::{Log, RawLog, days_since_1970};
+use super::{Log, RawFile, RawLog, days_since_1970, pages, relative};
 use crate::engine::Engine;
 use crate::engine::files::{DataFile, FileTable};
 
@@ -29,17 +31,10 @@ impl RawLog {
         dates: &BTreeSet<NaiveDate>,
         formats: &[String],
     ) -> Result<()> {
-        engine.add_store(&self.place)?;
         let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
         for date in dates {
             for file in self.checked.get(date).into_iter().flatten() {
-                let days = Date32Array::from(vec![days_since_1970(*date)]);
-                let file_entry = DataFile {
-                    path: file.meta.location.clone(),
-                    size: file.meta.size,
-                    partition: Some(ScalarValue::try_from_array(&days, 0)?),
-                    rows: Some(file.rows),
-                };
+                let file_entry = data_file(file, *date)?;
                 match by_schema.iter_mut().find(|(schema, _)| schema == &file.schema) {
                     Some((_, files)) => files.push(file_entry),
                     None => by_schema.push((file.schema.clone(), vec![file_entry])),
@@ -61,6 +56,39 @@ impl RawLog {
         engine.register(&format!("raw.{}", self.log.name()), union.into_view())
     }
 
+    /// Finds the files of these dates that cannot be read as the job does (B1): called when a
+    /// query over them failed or rows were lost, to name the culprits. Errors: the store fails.
+    pub async fn find_broken(
+        &self,
+        engine: &Engine,
+        dates: &BTreeSet<NaiveDate>,
+        formats: &[String],
+    ) -> Result<Vec<String>> {
+        let mut complaints = Vec::new();
+        for date in dates {
+            for file in self.checked.get(date).into_iter().flatten() {
+                let name = format!("{}/{}", self.place, relative(&self.place, &file.meta));
+                let files = vec![data_file(file, *date)?];
+                let rows = self.read(engine, file.schema.clone(), files, formats)?;
+                // In a task of its own: bytes that make the decoder panic are a bad file.
+                let trouble = match tokio::spawn(count(rows)).await {
+                    Ok(Ok(rows)) if rows == file.rows => continue,
+                    Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
+                    Ok(Err(error)) if is_stores(&error) => return Err(error.context(name)),
+                    Ok(Err(error)) => {
+                        // An error about the footer does not tell whose fault it is.
+                        let found = self.place.store().head(&file.meta.location).await;
+                        found.with_context(|| name.clone())?;
+                        format!(": {error}")
+                    }
+                    Err(_) => String::new(),
+                };
+                complaints.push(format!("{name}: is no readable Parquet file{trouble}"));
+            }
+        }
+        Ok(complaints)
+    }
+
     /// Files of one schema, their columns found by name and given the contract's types.
     fn read(
         &self,
@@ -69,13 +97,15 @@ impl RawLog {
         files: Vec<DataFile>,
         formats: &[String],
     ) -> Result<DataFrame> {
+        engine.add_store(&self.place)?;
         // Not dt: a file may have a column of that name, and partitions come from the folder.
         let mut landed_on = "landed_on".to_owned();
         while schema.field_with_name(&landed_on).is_ok() {
             landed_on.push('_');
         }
         let partition = Field::new(&landed_on, DataType::Date32, false);
-        let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files);
+        let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files)
+            .with_readers(pages::readers);
         let wanted = self.log.columns();
         let mut columns = vec![
             ident(&landed_on).alias("dt"),
@@ -106,6 +136,30 @@ impl RawLog {
         });
         Schema::new(fields.collect::<Vec<_>>())
     }
+}
+
+fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
+    let days = Date32Array::from(vec![days_since_1970(date)]);
+    Ok(DataFile {
+        path: file.meta.location.clone(),
+        size: file.meta.size,
+        partition: Some(ScalarValue::try_from_array(&days, 0)?),
+        rows: Some(file.rows),
+    })
+}
+
+/// Decodes rows, and keeps none.
+async fn count(rows: DataFrame) -> Result<u64> {
+    let mut batches = rows.execute_stream().await?;
+    let mut count = 0;
+    while let Some(batch) = batches.try_next().await? {
+        count += batch.num_rows() as u64;
+    }
+    Ok(count)
+}
+
+fn is_stores(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<object_store::Error>())
 }
 
 /// The columns the contract does not know, as a list of names and values in turn, so that a

@@ -15,7 +15,7 @@ use crate::model;
 use crate::origin;
 use crate::plan::{Reading, clean_origin};
 use crate::raw::{self, Log};
-use crate::stop::Stop;
+use crate::stop::{Kind, Stop};
 use crate::warehouse::Change;
 
 /// Raw rows that are cleaned at once, unless one landing date has more.
@@ -83,8 +83,10 @@ impl Run<'_> {
         let outcome = self.write_chunk(log, dates, &known, &to_read, first, last).await;
         match outcome {
             Ok(()) => Ok(()),
-            Err(stop) if stop.kind == crate::stop::Kind::Ask => {
-                let broken = self.plan.reading(log).raw.find_broken(&to_read).await?;
+            Err(stop) if matches!(stop.kind, Kind::Ask | Kind::Look) => {
+                let raw = &self.plan.reading(log).raw;
+                let formats = &self.job.formats;
+                let broken = raw.find_broken(&self.engine, &to_read, formats).await?;
                 match broken.is_empty() {
                     true => Err(stop),
                     false => Err(Stop::fix(broken).hint(

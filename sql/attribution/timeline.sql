@@ -38,7 +38,7 @@ clicks as (
     from clean.clicks
     where clicked_at >= $from - $window
         and clicked_at < $to
-        and buyer_id in (select buyer_id from placed_lines)
+        and buyer_id in (select distinct buyer_id from placed_lines)
 ),
 
 entries as (

@@ -1,6 +1,6 @@
 //! The job against a naive second implementation, over random small worlds.
 //!
-//! `LOOKBACK_WORLDS` says how many (200), `LOOKBACK_SEED` where to begin (0). A failure prints the
+//! `LOOKBACK_WORLDS` says how many (100), `LOOKBACK_SEED` where to begin (0). A failure prints the
 //! seed of its world; `LOOKBACK_WORLDS=1 LOOKBACK_SEED=<seed>` runs that one again.
 
 mod naive;
@@ -42,7 +42,7 @@ fn setting(name: &str, default: u64) -> u64 {
 fn the_job_and_the_naive_implementation_agree() {
     let first = setting("LOOKBACK_SEED", 0);
     let next = AtomicU64::new(first);
-    let end = first + setting("LOOKBACK_WORLDS", 200);
+    let end = first + setting("LOOKBACK_WORLDS", 100);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {

@@ -2,8 +2,9 @@
 //! sees a half. In one process, over a store in memory that can be made to fail; and the real
 //! program, killed.
 //!
-//! `LOOKBACK_FAULTS=all` lets every store call of the run fail in every way (a few minutes);
-//! otherwise every thirteenth does. `LOOKBACK_NIGHTS=365` simulates a year instead of 60 nights.
+//! `LOOKBACK_FAULTS=all` lets every store call of a run fail in every way, which takes half an hour;
+//! otherwise every thirteenth does (`LOOKBACK_FAULTS=0/13`). `LOOKBACK_NIGHTS=365` simulates a year
+//! instead of 60 nights.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tell")]
 

@@ -259,6 +259,12 @@ impl Table {
         self.files.get(position).filter(|file| &file.slice == slice).map(|file| &file.origin)
     }
 
+    /// How many rows a date has, on average; 0 when nothing was made.
+    pub fn rows_per_date(&self) -> u64 {
+        let rows: u64 = self.files.iter().filter_map(|file| file.rows).sum();
+        rows / (self.dates().len() as u64).max(1)
+    }
+
     /// Dates that have been made.
     pub fn dates(&self) -> BTreeSet<NaiveDate> {
         self.files.iter().map(|file| file.slice.date).collect()

@@ -10,24 +10,27 @@ use arrow::datatypes::{Date32Type, SchemaRef};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::TryStreamExt;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::async_writer::AsyncFileWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use crate::model::{ColumnKind, Model};
 use crate::place::Place;
 use crate::progress::beat;
 
-/// Writes a scratch file; returns its number of rows.
+/// Writes a scratch file; returns its number of rows. Read once or twice and gone, so not laid out
+/// for anything but speed.
 pub async fn scratch(mut rows: SendableRecordBatchStream, path: &FilePath) -> Result<u64> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_enabled(EnabledStatistics::None)
         .build();
     let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
     let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties))?;
@@ -70,13 +73,14 @@ impl Slice {
 /// slice below the table's folder. Each of `slices` gets a file, be it one without rows: a date
 /// that was made and is empty differs from one that never was. Errors: rows of other slices.
 pub async fn table(
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
     model: &Model,
     folder: &Place,
     file_name: &str,
     slices: &[Slice],
 ) -> Result<Vec<NewFile>> {
     let target = Target { model, folder, file_name, schema: without_partition(model) };
+    let mut rows = ahead(rows);
     let mut done: Vec<NewFile> = Vec::new();
     let mut open: Option<OpenFile> = None;
     while let Some(batch) = rows.try_next().await? {
@@ -112,6 +116,21 @@ pub async fn table(
     Ok(done)
 }
 
+/// The same rows, computed in a task of their own while those before them are written.
+fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(rows.schema(), 4);
+    let to = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if to.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
+}
+
 struct Target<'a> {
     model: &'a Model,
     folder: &'a Place,
@@ -129,12 +148,28 @@ impl Target<'_> {
         let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
         let sink = Sink { object, hasher };
         let hasher = sink.hasher.clone();
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-            .build();
+        let properties = properties(self.model)?;
         let writer = AsyncArrowWriter::try_new(sink, self.schema.clone(), Some(properties))?;
         Ok(OpenFile { slice, path, writer, hasher, rows: 0 })
     }
+}
+
+/// How a table's files are encoded: times as differences, ids plain, for a dictionary of values that
+/// never come again only costs. Level 1, for on such columns level 3 is slower and larger.
+fn properties(model: &Model) -> Result<WriterProperties> {
+    let mut properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
+    for column in &model.columns {
+        let path = ColumnPath::from(column.name.as_str());
+        if column.kind == ColumnKind::Instant {
+            properties = properties
+                .set_column_dictionary_enabled(path, false)
+                .set_column_encoding(column.name.as_str().into(), Encoding::DELTA_BINARY_PACKED);
+        } else if model.key.last() == Some(&column.name) && column.name.ends_with("_id") {
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+    }
+    Ok(properties.build())
 }
 
 /// An object that is digested as it is written.

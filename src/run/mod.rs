@@ -47,8 +47,10 @@ pub struct Request {
     pub instead: Replacements,
 }
 
-/// How many dates are worked on at once.
+/// How many dates are worked on at once, at most.
 const CHUNK: usize = 31;
+/// How many clicks of the dates worked on at once, unless one date has more: memory follows them.
+const CHUNK_CLICKS: u64 = 5_000_000;
 
 /// A run under way.
 struct Run<'a> {
@@ -220,7 +222,7 @@ impl Run<'_> {
         let cleaning: usize = logs.iter().map(|reading| clean::chunks(reading).len()).sum();
         let earlier = self.plan.earlier_conversions.keys().copied().collect();
         let dates: [&BTreeSet<NaiveDate>; 2] = [&earlier, &self.plan.candidates()];
-        let attributing: usize = dates.iter().map(|dates| stretches(dates).len()).sum();
+        let attributing: usize = dates.iter().map(|dates| stretches(dates, CHUNK).len()).sum();
         cleaning + attributing
     }
 
@@ -295,6 +297,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// How many order dates are worked on at once.
+    fn dates_at_once(&self) -> Result<usize> {
+        let clicks = self.warehouse.table("clean.clicks")?.rows_per_date().max(1);
+        Ok(((CHUNK_CLICKS / clicks) as usize).clamp(1, CHUNK))
+    }
+
     fn note_written(&mut self, table: &str, dates: impl IntoIterator<Item = NaiveDate>) {
         let written = self.summary.written.entry(table.to_owned()).or_default();
         written.extend(dates);
@@ -322,12 +330,12 @@ fn whole_days(days: u64) -> ScalarValue {
     IntervalMonthDayNano(Some(arrow::datatypes::IntervalMonthDayNano::new(0, days, 0)))
 }
 
-/// Groups dates into stretches without gaps, of at most `CHUNK` dates.
-fn stretches(dates: &BTreeSet<NaiveDate>) -> Vec<ReportDates> {
+/// Groups dates into stretches without gaps, of at most so many dates.
+fn stretches(dates: &BTreeSet<NaiveDate>, at_most: usize) -> Vec<ReportDates> {
     let mut stretches: Vec<ReportDates> = Vec::new();
     for date in dates {
         match stretches.last_mut() {
-            Some(last) if days::next(last.to) == *date && last.iter().count() < CHUNK => {
+            Some(last) if days::next(last.to) == *date && last.iter().count() < at_most => {
                 last.to = *date;
             }
             _ => stretches.push(ReportDates { from: *date, to: *date }),

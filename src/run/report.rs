@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use chrono::NaiveDate;
 
-use super::{Run, stretches};
+use super::{CHUNK, Run, stretches};
 use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::Params;
@@ -25,7 +25,7 @@ impl Run<'_> {
     /// Conversions of order dates that are not the run's own (D6).
     pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
         let dates: BTreeSet<NaiveDate> = self.plan.earlier_conversions.keys().copied().collect();
-        for dates in stretches(&dates) {
+        for dates in stretches(&dates, self.dates_at_once()?) {
             let words = days::in_words(dates.iter());
             self.progress.step(&format!("attributing earlier orders of {words}"));
             let params = self.params(dates);
@@ -42,7 +42,7 @@ impl Run<'_> {
     pub(super) async fn make_reports(&mut self) -> Result<(), Stop> {
         let mut staged = Staged::new();
         let mut commission = [0_i128; 2];
-        for dates in stretches(&self.plan.candidates()) {
+        for dates in stretches(&self.plan.candidates(), self.dates_at_once()?) {
             for dates in self.among(dates, |plan, date| plan.conversions.contains_key(&date)) {
                 let words = days::in_words(dates.iter());
                 self.progress.step(&format!("attributing orders of {words}"));
@@ -50,7 +50,7 @@ impl Run<'_> {
                 staged.entry("attribution.conversions").or_default().extend(files);
             }
             let changed = self.changed_reports(dates, &staged)?;
-            for dates in stretches(&changed) {
+            for dates in stretches(&changed, CHUNK) {
                 self.progress.step(&format!("reporting {}", days::in_words(dates.iter())));
                 let params = self.params(dates);
                 let complaints = self.make_reports_of(dates, &params, &mut staged).await?;
@@ -108,7 +108,7 @@ impl Run<'_> {
         dates: ReportDates,
         wanted: impl Fn(&Plan, NaiveDate) -> bool,
     ) -> Vec<ReportDates> {
-        stretches(&dates.iter().filter(|date| wanted(&self.plan, *date)).collect())
+        stretches(&dates.iter().filter(|date| wanted(&self.plan, *date)).collect(), CHUNK)
     }
 
     /// The report dates to make: those that the plan names, and those in doubt for which the rows of

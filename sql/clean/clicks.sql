@@ -54,7 +54,7 @@ select
     valid.product_id,
     valid.country,
     valid.device
-from valid
-left join reference.identities as identities
-    on valid.visitor_id = identities.visitor_id
+from reference.identities as identities
+right join valid
+    on identities.visitor_id = valid.visitor_id
 order by dt, buyer_id, clicked_at, click_id

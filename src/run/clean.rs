@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 
@@ -11,7 +11,7 @@ use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::Params;
 use crate::engine::write::{self, Slice};
-use crate::model;
+use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{Reading, clean_origin};
 use crate::raw::{self, Log};
@@ -136,10 +136,14 @@ impl Run<'_> {
         let file_name = format!("part-{}", self.request.run_id);
         let rows = self.engine.stream(clean, &params).await?;
         let folder = self.warehouse.folder(clean);
-        let clean_files = write::table(rows, clean, &folder, &file_name, &slices).await?;
+        let clean_files = write::table(rows, clean, &folder, &file_name, &slices)
+            .await
+            .with_context(|| cannot_write(clean))?;
         let rows = self.engine.stream(rejects, &params).await?;
         let folder = self.warehouse.folder(rejects);
-        let reject_files = write::table(rows, rejects, &folder, &file_name, &reject_slices).await?;
+        let reject_files = write::table(rows, rejects, &folder, &file_name, &reject_slices)
+            .await
+            .with_context(|| cannot_write(rejects))?;
         self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
         let mut complaints: Vec<String> =
             check::key(&self.engine, clean).await?.into_iter().collect();
@@ -201,6 +205,10 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+fn cannot_write(model: &Model) -> String {
+    format!("cannot write {}", model.name)
 }
 
 /// Dates to clean in one go: between the first and the last of a chunk there is no landed date

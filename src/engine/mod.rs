@@ -28,6 +28,7 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
 use futures::TryStreamExt;
+use tokio::task::JoinSet;
 
 use crate::model::Model;
 use crate::place::Place;
@@ -170,18 +171,23 @@ impl Engine {
             let schema = plan.schema();
             let streams =
                 datafusion::physical_plan::execute_stream_partitioned(plan, Arc::new(task))?;
-            let writes = streams.into_iter().map(|stream| {
+            // Whichever fails first is heard first: what a partition that panicked was to share with
+            // the others, they would wait for without end.
+            let mut writes = JoinSet::new();
+            for stream in streams {
                 let path = self.scratch_file(model.name);
-                tokio::spawn(async move {
+                writes.spawn(async move {
                     let rows = write::scratch(stream, &path).await?;
                     anyhow::Ok((path, rows))
-                })
-            });
-            for write in writes.collect::<Vec<_>>() {
-                let (path, count) = write.await??;
+                });
+            }
+            while let Some(write) = writes.join_next().await {
+                let (path, count) = write??;
                 rows += count;
                 files.push(files::DataFile::local(&path, count)?);
             }
+            // By name, not by who was done first.
+            files.sort_by(|one, other| one.path.cmp(&other.path));
             self.register(model.name, Arc::new(FileTable::scratch(schema, files)?))?;
             anyhow::Ok(rows)
         };

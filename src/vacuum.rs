@@ -1,7 +1,8 @@
 //! `lookback vacuum`: removes files that no table version of the last days needs, and what dead runs
 //! left; writes checkpoints, so that opening a table stays quick.
 //!
-//! Holds the lock meanwhile: a file that no version names is then nobody's work in progress.
+//! Holds the lock meanwhile, and makes sure of it between finding and removing: a file that no version
+//! names is then nobody's work in progress.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace};
 use crate::stop::Stop;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Unneeded, Warehouse};
 
 /// What to keep, and whether to say only what would go.
 #[derive(Debug, Clone)]
@@ -22,19 +23,20 @@ pub struct Request {
     pub pace: Pace,
 }
 
-/// What went, by table.
+/// What went, or would go.
 #[derive(Debug, Default)]
 pub struct Vacuumed {
-    tables: Vec<(&'static str, Swept)>,
+    tables: Vec<Swept>,
     dry_run: bool,
 }
 
 /// What went of one table.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Swept {
-    pub files: usize,
-    pub log_entries: usize,
-    pub versions_kept: usize,
+#[derive(Debug)]
+struct Swept {
+    table: &'static str,
+    files: usize,
+    versions_kept: usize,
+    log_entries: usize,
 }
 
 /// Errors: exit 5 when a run holds the warehouse; exit 1 when a store fails.
@@ -54,9 +56,24 @@ async fn sweep(job: &Job, request: &Request, lock: &Lock) -> Result<Vacuumed, St
     if lock.was_taken_over() {
         warehouse.fence(&request.run_id).await?;
     }
-    lock.confirm().await?;
     let since = request.now - request.keep;
-    let tables = warehouse.vacuum(since, request.now, request.dry_run).await?;
+    let unneeded = warehouse.unneeded(since, request.now).await?;
+    let swept = |unneeded: &Unneeded| Swept {
+        table: unneeded.table,
+        files: unneeded.files.len(),
+        versions_kept: unneeded.versions_kept,
+        log_entries: 0,
+    };
+    let mut tables: Vec<Swept> = unneeded.iter().map(swept).collect();
+    // Whoever takes the lock over from now on writes files that were not found.
+    lock.confirm().await?;
+    if !request.dry_run {
+        warehouse.remove(unneeded).await?;
+        let removed = warehouse.shorten_logs(since).await?;
+        for swept in &mut tables {
+            swept.log_entries = removed.get(swept.table).copied().unwrap_or_default();
+        }
+    }
     Ok(Vacuumed { tables, dry_run: request.dry_run })
 }
 
@@ -64,9 +81,8 @@ impl fmt::Display for Vacuumed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let removed = if self.dry_run { "to remove" } else { "removed" };
         writeln!(f, "{:<30}{removed:>16}{:>16}{:>16}", "table", "log entries", "versions kept")?;
-        for (name, swept) in &self.tables {
-            let Swept { files, log_entries, versions_kept } = swept;
-            writeln!(f, "{name:<30}{files:>16}{log_entries:>16}{versions_kept:>16}")?;
+        for Swept { table, files, versions_kept, log_entries } in &self.tables {
+            writeln!(f, "{table:<30}{files:>16}{log_entries:>16}{versions_kept:>16}")?;
         }
         Ok(())
     }

@@ -124,23 +124,27 @@ impl World {
         self.run_with(asked, Remake::Changed, Replacements::new()).await
     }
 
+    /// A nightly run on the evening when the date's last landing date has landed, and no later one.
+    pub async fn night(&self, day: usize) -> Result<Summary, Stop> {
+        let date = self.date(day);
+        let request = Request {
+            as_of: date.succ_opt(),
+            ..request(Asked::Night(date), Remake::Changed, Replacements::new())
+        };
+        self.start(&request).await
+    }
+
     pub async fn run_with(
         &self,
         asked: Asked,
         remake: Remake,
         instead: Replacements,
     ) -> Result<Summary, Stop> {
-        let request = Request {
-            asked,
-            as_of: None,
-            now: DateTime::UNIX_EPOCH,
-            run_id: uuid::Uuid::now_v7().to_string(),
-            tuning: Tuning { partitions: 2, batch_size: 8192, memory: None },
-            remake,
-            pace: PACE,
-            instead,
-        };
-        run::run(&self.job, &request, &Progress::default(), std::future::pending()).await
+        self.start(&request(asked, remake, instead)).await
+    }
+
+    async fn start(&self, request: &Request) -> Result<Summary, Stop> {
+        run::run(&self.job, request, &Progress::default(), std::future::pending()).await
     }
 
     pub fn backfill(&self, from: usize, to: usize) -> Asked {
@@ -177,6 +181,19 @@ impl World {
         let warehouse = Warehouse::open(&self.job.root).await.unwrap();
         let files = warehouse.table(table).unwrap().files.iter();
         files.map(|file| (file.slice.date, file.path().to_owned())).collect()
+    }
+}
+
+fn request(asked: Asked, remake: Remake, instead: Replacements) -> Request {
+    Request {
+        asked,
+        as_of: None,
+        now: DateTime::UNIX_EPOCH,
+        run_id: uuid::Uuid::now_v7().to_string(),
+        tuning: Tuning { partitions: 2, batch_size: 8192, memory: None },
+        remake,
+        pace: PACE,
+        instead,
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt;
-use lookback::plan::Asked;
 use lookback::vacuum::{self, vacuum};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
@@ -21,7 +20,7 @@ struct Cost {
 async fn night(world: &World, day: usize) -> Cost {
     let counting = Faulty::counting(world.store.clone());
     let counted = world.seen_through(Arc::new(counting.clone()));
-    let summary = counted.run(Asked::Night(world.date(day))).await.unwrap();
+    let summary = counted.night(day).await.unwrap();
     assert!(summary.report_dates.contains(&world.date(day)));
     let listed = counting.listed.load(std::sync::atomic::Ordering::SeqCst);
     Cost { calls: counting.calls(), listed }
@@ -50,13 +49,13 @@ fn a_night_costs_the_same_after_a_year() {
         let mut costs = Vec::new();
         for day in 0..nights {
             costs.push(night(&world, day).await);
-            if day % 7 == 6 {
+            if day % 5 == 4 {
                 tidy(&world).await;
             }
         }
-        // Tables write a checkpoint now and then: so the dearest of three weeks.
-        let early = costs[14..35].iter().max().unwrap();
-        let late = costs[nights - 21..].iter().max().unwrap();
+        // Tables write a checkpoint every tenth night: so the dearest of twenty.
+        let early = costs[10..30].iter().max().unwrap();
+        let late = costs[nights - 20..].iter().max().unwrap();
         println!("dearest night: {early:?} at first, {late:?} after {nights} nights");
         assert!(late.calls <= early.calls + early.calls / 10, "{early:?} {late:?}");
         assert!(late.listed <= early.listed + early.listed / 10, "{early:?} {late:?}");

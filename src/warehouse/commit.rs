@@ -1,0 +1,147 @@
+//! Commits: the next version of a table's log, or none.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDate, Utc};
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
+use deltalake::kernel::{Action, Add, Transaction};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use serde_json::Value;
+
+use super::{CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table};
+use crate::engine::write::{NewFile, Slice};
+use crate::stop::Stop;
+
+/// In a commit's own entry of the log: the run that made it.
+const RUN: &str = "lookbackRun";
+const FENCE_ATTEMPTS: usize = 5;
+
+impl Table {
+    /// A commit without a change, which takes the version that an earlier holder of the lock would
+    /// commit next.
+    pub(super) async fn fence(&mut self, run_id: &str) -> Result<()> {
+        for _ in 0..FENCE_ATTEMPTS {
+            let operation = DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: None,
+                predicate: None,
+            };
+            let version = self.next_version()? as i64;
+            let fence = Action::Txn(Transaction::new("lookback.fence", version));
+            match self.append(vec![fence], operation, run_id).await {
+                Err(error) if error.is::<Stop>() => self.delta.load().await?,
+                done => return done,
+            }
+        }
+        bail!("other runs keep committing to it")
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        change: Change,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let state = self.state().context("the table does not exist")?;
+        let replaced: BTreeSet<&Slice> = change.files.iter().map(|(file, _)| &file.slice).collect();
+        let mut actions = Vec::new();
+        for view in state.log_data().iter() {
+            let path = view.path();
+            let file = self.files.iter().find(|file| file.path == path);
+            if file.is_some_and(|file| replaced.contains(&file.slice)) {
+                actions.push(Action::Remove(view.remove_action(true)));
+            }
+        }
+        for (file, origin) in &change.files {
+            actions.push(Action::Add(self.add(file, origin, now)));
+        }
+        let dates: BTreeSet<NaiveDate> = replaced.iter().map(|slice| slice.date).collect();
+        let predicate = dates.first().zip(dates.last()).map(|(first, last)| {
+            let column = self.model.partition();
+            format!("{column} >= '{first}' and {column} <= '{last}'")
+        });
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Overwrite,
+            partition_by: Some(vec![self.model.partition().to_owned()]),
+            predicate,
+        };
+        self.append(actions, operation, run_id).await
+    }
+
+    /// Appends the next version to the log. Errors: exit 5 when another run was first.
+    ///
+    /// An error may hide a success: an answer that was lost, or a checkpoint that failed after the
+    /// commit. So the log is asked whose that version is; nothing is tried a second time.
+    async fn append(
+        &mut self,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        run_id: &str,
+    ) -> Result<()> {
+        let version = self.next_version()?;
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_cleanup_expired_logs(Some((version + 1).is_multiple_of(CHECKPOINT_INTERVAL)))
+            .with_metadata([(RUN.to_owned(), run_id.into())]);
+        let table: Option<&dyn TableReference> = self.state().map(|state| state as _);
+        let commit = CommitBuilder::from(properties).with_actions(actions).build(
+            table,
+            self.delta.log_store(),
+            operation,
+        );
+        match commit.await {
+            Ok(finished) => self.delta.state = Some(finished.snapshot()),
+            Err(error) => {
+                let entry = self.delta.log_store().read_commit_entry(version).await;
+                let unknown = || format!("{error}; whether it was committed cannot be read");
+                match entry.with_context(unknown)? {
+                    Some(entry) if is_of_run(&entry, run_id) => {
+                        tracing::debug!("version {version} is there, in spite of: {error}");
+                        self.delta.load_version(version).await?;
+                    }
+                    Some(_) => {
+                        return Err(Stop::later(format!(
+                            "{}: another run committed version {version} meanwhile",
+                            self.model.name
+                        ))
+                        .hint("this run's rows of the table were not published; run again")
+                        .into());
+                    }
+                    None => return Err(error.into()),
+                }
+            }
+        }
+        self.list()
+    }
+
+    fn add(&self, file: &NewFile, origin: &Origin, now: DateTime<Utc>) -> Add {
+        let mut tags: HashMap<String, Option<String>> = origin
+            .iter()
+            .map(|(name, digest)| (format!("{ORIGIN_TAG}{name}"), Some(digest.clone())))
+            .collect();
+        if let Some(log) = &file.slice.log {
+            tags.insert(LOG_TAG.to_owned(), Some(log.clone()));
+        }
+        tags.insert(DIGEST_TAG.to_owned(), Some(file.digest.clone()));
+        let date = file.slice.date.to_string();
+        Add {
+            path: file.path.clone(),
+            partition_values: HashMap::from([(self.model.partition().to_owned(), Some(date))]),
+            size: file.size as i64,
+            modification_time: now.timestamp_millis(),
+            data_change: true,
+            stats: Some(format!("{{\"numRecords\":{}}}", file.rows)),
+            tags: Some(tags),
+            ..Add::default()
+        }
+    }
+}
+
+/// Whether a version's entry in the log was written by this run.
+fn is_of_run(entry: &Bytes, run_id: &str) -> bool {
+    let lines = entry.split(|byte| *byte == b'\n');
+    let mut entries = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    entries.any(|entry| entry["commitInfo"][RUN] == run_id)
+}

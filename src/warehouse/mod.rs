@@ -1,0 +1,180 @@
+//! The warehouse: Delta Lake tables below the job's root. The only folder that knows Delta.
+//!
+//! A run reads the snapshot it opened, plus what it committed itself. All dates that a commit
+//! rewrites become visible together. A commit follows the version that the run knows, or fails: the
+//! log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
+
+mod commit;
+mod table;
+mod vacuum;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use deltalake::DeltaTable;
+use deltalake::table::state::DeltaTableState;
+pub use vacuum::Unneeded;
+
+use crate::engine::write::{NewFile, Slice};
+use crate::model::{self, Model};
+use crate::place::{Place, in_parallel};
+use crate::stop::Stop;
+
+/// What a file was made from: names of inputs and their digests. Kept with the file in the log.
+pub type Origin = BTreeMap<String, String>;
+
+const ORIGIN_TAG: &str = "lookback.origin.";
+const LOG_TAG: &str = "lookback.log";
+const DIGEST_TAG: &str = "lookback.digest";
+
+/// How many versions there are from one checkpoint to the next.
+const CHECKPOINT_INTERVAL: u64 = 10;
+
+/// All tables of one root, as they were when opened or last committed to.
+pub struct Warehouse {
+    root: Place,
+    tables: BTreeMap<&'static str, Table>,
+}
+
+/// One table's snapshot.
+pub struct Table {
+    model: &'static Model,
+    delta: DeltaTable,
+    /// Ordered by slice and path.
+    pub files: Vec<TableFile>,
+}
+
+/// A file that is part of a table.
+#[derive(Debug, Clone)]
+pub struct TableFile {
+    pub slice: Slice,
+    pub origin: Origin,
+    /// Of the file's bytes: equal digests, equal rows.
+    pub digest: String,
+    path: String,
+    size: u64,
+    rows: Option<u64>,
+}
+
+impl TableFile {
+    /// Relative to the table's folder.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// A change to one table that is not visible yet: new files for slices, whose present files go.
+pub struct Change {
+    pub files: Vec<(NewFile, Origin)>,
+}
+
+impl Warehouse {
+    /// Opens every table there is. Tables that do not exist are empty until `create_missing`.
+    pub async fn open(root: &Place) -> Result<Warehouse> {
+        let models = model::kept()?;
+        let tables = in_parallel(models.clone(), async |model| Table::open(root, model).await);
+        let names = models.iter().map(|model| model.name);
+        let tables = names.zip(tables.await?).collect();
+        Ok(Warehouse { root: root.clone(), tables })
+    }
+
+    /// Creates the tables that do not exist, so that readers find all of them.
+    pub async fn create_missing(&mut self) -> Result<()> {
+        for table in self.tables.values_mut() {
+            if table.state().is_none() {
+                table.create().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The version of each table; none where it does not exist.
+    pub fn versions(&self) -> BTreeMap<&'static str, Option<u64>> {
+        let versions = self.tables.iter();
+        versions.map(|(name, table)| (*name, table.state().map(DeltaTableState::version))).collect()
+    }
+
+    pub fn table(&self, name: &str) -> Result<&Table> {
+        self.tables.get(name).with_context(|| format!("no table {name}"))
+    }
+
+    /// Where a table's files lie.
+    pub fn folder(&self, model: &Model) -> Place {
+        self.root.child(&model.folder())
+    }
+
+    /// Makes the change visible, all of it at once.
+    pub async fn commit(
+        &mut self,
+        model: &Model,
+        change: Change,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let table = self.tables.get_mut(model.name).context("a table that is not kept")?;
+        let committed = table.commit(change, run_id, now).await;
+        committed.map_err(|error| because(error, &format!("{}: cannot commit", model.name)))
+    }
+
+    /// Looks for files that no version that was current since an instant needs, table by table.
+    pub async fn unneeded(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Unneeded>> {
+        let mut unneeded = Vec::new();
+        for (name, table) in self.tables.iter().filter(|(_, table)| table.state().is_some()) {
+            let found = table.unneeded(since, now).await;
+            unneeded.push(found.with_context(|| format!("{name}: cannot see what is needed"))?);
+        }
+        Ok(unneeded)
+    }
+
+    /// Removes such files, and on a local disk also what killed runs left half written.
+    pub async fn remove(&self, unneeded: Vec<Unneeded>) -> Result<()> {
+        if let Some(root) = self.root.local_path() {
+            vacuum::remove_staged(&root)?;
+        }
+        for Unneeded { table, files, .. } in unneeded {
+            let removed = self.table(table)?.remove(files).await;
+            removed.with_context(|| format!("{table}: cannot remove files"))?;
+        }
+        Ok(())
+    }
+
+    /// Shortens every table's log to what is needed since an instant. Returns how many entries went,
+    /// by table.
+    pub async fn shorten_logs(
+        &mut self,
+        since: DateTime<Utc>,
+    ) -> Result<BTreeMap<&'static str, usize>> {
+        let mut removed = BTreeMap::new();
+        for (name, table) in &mut self.tables {
+            if table.state().is_some() {
+                let shortened = table.shorten_log(since).await;
+                let entries =
+                    shortened.with_context(|| format!("{name}: cannot shorten the log"))?;
+                removed.insert(*name, entries);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Keeps a run that held the lock before, and may still be alive, from committing anything.
+    pub async fn fence(&mut self, run_id: &str) -> Result<()> {
+        for table in self.tables.values_mut() {
+            let fenced = table.fence(run_id).await;
+            fenced.with_context(|| format!("{}: cannot fence off", table.model.name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds context, but for a [`Stop`], which is for people as it stands.
+fn because(error: anyhow::Error, context: &str) -> anyhow::Error {
+    match error.is::<Stop>() {
+        true => error,
+        false => error.context(context.to_owned()),
+    }
+}

@@ -9,7 +9,7 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::ident;
 
-use crate::engine::{Engine, Params};
+use crate::engine::{Engine, Params, timed};
 use crate::model::{self, Model};
 
 /// How many broken rows a message shows.
@@ -38,8 +38,8 @@ pub async fn key(engine: &Engine, model: &Model) -> Result<Option<String>> {
         .aggregate(columns, vec![count(lit(1)).alias("rows_per_key")])?
         .filter(is_null.map(|is_null| is_null.or(broken.clone())).unwrap_or(broken))?
         .limit(0, Some(SHOWN + 1))?
-        .collect()
-        .await?;
+        .collect();
+    let rows = timed(&format!("key of {}", model.name), rows).await?;
     let keys = model.key.join(", ");
     complaint(
         &format!("promise broken: {} has each {keys} once, and no null in it", model.name),

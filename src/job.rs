@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use regex::Regex;
-use regex_syntax::ast;
 use toml::{Table, Value};
 
 use crate::place::Place;
@@ -34,7 +33,7 @@ pub struct Job {
     pub late_days: u64,
     pub order_horizon_days: u64,
     /// The first that matches decides; each has exactly one capturing group, the key.
-    pub formats: Vec<String>,
+    pub formats: Vec<Regex>,
 }
 
 /// May a click at the very instant of the order win?
@@ -241,7 +240,7 @@ impl Reader<'_> {
         }
     }
 
-    fn formats(&mut self) -> Option<Vec<String>> {
+    fn formats(&mut self) -> Option<Vec<Regex>> {
         let at = ("links", "formats");
         let wanted = "a list of at least one regular expression is wanted";
         let list = match self.take(at.0, at.1) {
@@ -252,7 +251,7 @@ impl Reader<'_> {
         let mut formats = Vec::new();
         for (position, value) in list.iter().enumerate() {
             let name = format!("formats, number {}", position + 1);
-            match value.as_str().map(with_one_group) {
+            match value.as_str().map(link_format) {
                 Some(Ok(format)) => formats.push(format),
                 Some(Err(trouble)) => {
                     self.complain::<()>(at.0, &name, trouble);
@@ -302,53 +301,12 @@ pub fn millionths(text: &str) -> Option<i128> {
     (rate <= 1_000_000).then_some(rate)
 }
 
-/// A link format whose first capturing group is its only one: the others are made
-/// non-capturing, so that "the first group" (section 1, promotion link) is all that is captured.
-fn with_one_group(format: &str) -> Result<String, String> {
-    let syntax = ast::parse::Parser::new()
-        .parse(format)
-        .map_err(|error| format!("is no regular expression: {error}"))?;
-    let mut opens = Vec::new();
-    ast::visit(&syntax, Groups { format, opens: &mut opens }).map_err(|error| error.to_string())?;
-    opens.sort();
-    let Some((_, further)) = opens.split_first() else {
-        return Err("has no group: put the part that is the link's key in ( )".to_owned());
-    };
-    let mut one = format.to_owned();
-    for (start, end) in further.iter().rev() {
-        one.replace_range(*start..*end, "(?:");
-    }
-    Regex::new(&one).map_err(|error| format!("is no regular expression: {error}"))?;
-    Ok(one)
-}
-
-/// Collects where capturing groups open: `(`, `(?<name>` or `(?P<name>`.
-struct Groups<'a> {
-    format: &'a str,
-    opens: &'a mut Vec<(usize, usize)>,
-}
-
-impl ast::Visitor for Groups<'_> {
-    type Output = ();
-    type Err = std::convert::Infallible;
-
-    fn finish(self) -> Result<(), Self::Err> {
-        Ok(())
-    }
-
-    fn visit_pre(&mut self, node: &ast::Ast) -> Result<(), Self::Err> {
-        if let ast::Ast::Group(group) = node {
-            let start = group.span.start.offset;
-            match &group.kind {
-                ast::GroupKind::CaptureIndex(_) => self.opens.push((start, start + 1)),
-                ast::GroupKind::CaptureName { name, .. } => {
-                    let close = self.format[name.span.end.offset..].find('>').unwrap_or(0);
-                    self.opens.push((start, name.span.end.offset + close + 1));
-                }
-                ast::GroupKind::NonCapturing(_) => {}
-            }
-        }
-        Ok(())
+/// A link format: a regular expression with a group, the first of which is the link's key.
+fn link_format(text: &str) -> Result<Regex, String> {
+    let format = Regex::new(text).map_err(|error| format!("is no regular expression: {error}"))?;
+    match format.captures_len() {
+        1 => Err("has no group: put the part that is the link's key in ( )".to_owned()),
+        _ => Ok(format),
     }
 }
 
@@ -395,10 +353,9 @@ formats = ['/e/([a-z]+)']
     }
 
     #[test]
-    fn only_the_first_group_captures() {
-        assert_eq!(with_one_group("(a)?(b(c))(?P<d>e)").unwrap(), "(a)?(?:b(?:c))(?:e)");
-        assert_eq!(with_one_group(r"\((x)[(]").unwrap(), r"\((x)[(]");
-        assert!(with_one_group("no group").unwrap_err().contains("has no group"));
+    fn a_link_format_has_a_group() {
+        assert!(link_format("(a)?(b(c))(?P<d>e)").is_ok());
+        assert!(link_format("no (?:group)").unwrap_err().contains("has no group"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The SQL files: each is a table, and its head says what the table promises.
 //!
-//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kept`, `reads`,
-//! `params` and `columns`; the rest of it is prose. Refuses to know how a model is run.
+//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kept`, `split`,
+//! `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model is run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -21,6 +21,8 @@ pub struct Model {
     pub key: Vec<String>,
     /// Kept in the warehouse, rather than for the run.
     pub is_kept: bool,
+    /// A column of yes and no; rows of the one and of the other are kept in files of their own.
+    pub split: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
     /// Declared for tables that are kept; the first is the partition.
@@ -95,6 +97,7 @@ impl Model {
             purpose: String::new(),
             key: Vec::new(),
             is_kept: false,
+            split: None,
             reads: BTreeSet::new(),
             params: BTreeSet::new(),
             columns: Vec::new(),
@@ -121,6 +124,7 @@ impl Model {
             match line.trim().split_once(':') {
                 Some(("key", text)) => model.key = list(text),
                 Some(("kept", text)) => model.is_kept = text.trim().starts_with("as "),
+                Some(("split", text)) => model.split = Some(text.trim().to_owned()),
                 Some(("reads", text)) => {
                     model.reads = list(text.trim_end_matches(',')).into_iter().collect();
                     in_reads = text.ends_with(',');

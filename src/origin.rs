@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use chrono::{NaiveDate, TimeDelta};
+use regex::Regex;
 
 use crate::days::{self, ReportDates};
 use crate::job::Job;
@@ -37,7 +38,10 @@ fn besides_raw(job: &Job, reference: &Reference, log: Log, dt: NaiveDate) -> Res
         origin.insert((*table).to_owned(), digest);
     }
     let settings = match log {
-        Log::Clicks => digest(&[&job.late_days.to_string(), &job.formats.join("\n")]),
+        Log::Clicks => {
+            let formats: Vec<&str> = job.formats.iter().map(Regex::as_str).collect();
+            digest(&[&job.late_days.to_string(), &formats.join("\n")])
+        }
         Log::Orders => digest(&[&job.late_days.to_string(), &job.currency]),
     };
     origin.insert("settings".into(), settings);

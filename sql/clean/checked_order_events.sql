@@ -2,13 +2,16 @@
 -- are found later.
 --
 -- grain:  one row per raw order event of the landing dates to read
--- kept:   for the run
--- reads:  raw.orders, reference.fx_rates
--- params: $first_dt, $last_dt, $late, $late_days, $dedup_days, $currency
+-- kept:   for the run, the settled rows apart
+-- split:  is_settled
+-- reads:  raw.orders, reference.fx_rates, clean.repeated_event_ids
+-- params: $first_dt, $last_dt, $late, $ahead, $late_days, $dedup_days, $currency
 --
 -- Amounts arrive as exact text of whatever decimal type the log has, so that "by value, at
 -- most 4 decimals" is a question about digits, and nothing is rounded before it is judged.
 -- A cast to fewer decimals rounds half away from zero (C6).
+--
+-- An event is settled when nothing speaks against it and no other row has its id.
 with raw_orders as (
     select
         raw.*,
@@ -54,27 +57,42 @@ converted as (
         priced.*,
         cast(exact_amount * fx_rate as decimal(38, 2)) as program_amount
     from priced
+),
+
+repeated as (
+    select event_id
+    from clean.repeated_event_ids
+),
+
+judged as (
+    select
+        converted.*,
+        repeated.event_id is not null as is_repeated,
+        case
+            when converted.event_id is null then 'missing_event_id'
+            when event_at is null then 'missing_time'
+            when event_at < dt_start - $late then 'too_late'
+            when event_at >= dt_start + $ahead then 'in_the_future'
+            when event_type is null
+                or event_type not in ('placed', 'paid', 'completed', 'cancelled', 'refunded')
+                then 'unknown_event_type'
+            when order_id is null or line_id is null then 'missing_order_line'
+            when event_type = 'placed' and buyer_id is null then 'missing_buyer'
+            when event_type = 'placed' and store_id is null then 'missing_store'
+            when event_type in ('placed', 'refunded') and exact_amount is null then 'bad_amount'
+            when event_type = 'placed' and exact_amount < 0 then 'bad_amount'
+            when event_type = 'refunded' and exact_amount <= 0 then 'bad_amount'
+            when event_type = 'placed'
+                and program_amount >= cast(10000000000000000 as decimal(38, 2))
+                then 'bad_amount'
+            when event_type = 'placed' and fx_rate is null then 'unknown_currency'
+        end as reject_reason
+    from converted
+    left join repeated
+        on converted.event_id = repeated.event_id
 )
 
 select
-    converted.*,
-    case
-        when event_id is null then 'missing_event_id'
-        when event_at is null then 'missing_time'
-        when event_at < dt_start - $late then 'too_late'
-        when event_at >= dt_start + interval '25 hours' then 'in_the_future'
-        when event_type is null
-            or event_type not in ('placed', 'paid', 'completed', 'cancelled', 'refunded')
-            then 'unknown_event_type'
-        when order_id is null or line_id is null then 'missing_order_line'
-        when event_type = 'placed' and buyer_id is null then 'missing_buyer'
-        when event_type = 'placed' and store_id is null then 'missing_store'
-        when event_type in ('placed', 'refunded') and exact_amount is null then 'bad_amount'
-        when event_type = 'placed' and exact_amount < 0 then 'bad_amount'
-        when event_type = 'refunded' and exact_amount <= 0 then 'bad_amount'
-        when event_type = 'placed'
-            and program_amount >= cast(10000000000000000 as decimal(38, 2))
-            then 'bad_amount'
-        when event_type = 'placed' and fx_rate is null then 'unknown_currency'
-    end as reject_reason
-from converted
+    reject_reason is null and not is_repeated as is_settled,
+    *
+from judged

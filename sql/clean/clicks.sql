@@ -1,11 +1,10 @@
 -- Visits through a promotion link, one row per click, with the publisher who earned the visit.
 --
--- grain:  one row per click and landing date
+-- grain:  one row per click of the landing date
 -- key:    dt, click_id
 -- kept:   as clean/clicks
--- reads:  clean.checked_clicks, clean.repeated_click_ids, clean.repeated_clicks,
---         reference.identities
--- params: $first_dt
+-- reads:  clean.checked_clicks, clean.repeated_clicks, reference.identities
+-- params: $dt
 -- columns:
 --   dt            date     UTC date on which the row arrived
 --   click_id      text     the log's own id
@@ -25,20 +24,14 @@ with valid as (
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
         store_id, product_id, country, device
-    from clean.checked_clicks as checked
-    where reject_reason is null
-        and dt >= $first_dt
-        and not exists (
-            select 1
-            from clean.repeated_click_ids as repeated
-            where repeated.click_id = checked.click_id
-        )
+    from clean.checked_clicks
+    where is_settled and dt = $dt
     union all
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
         store_id, product_id, country, device
     from clean.repeated_clicks
-    where reject_reason is null
+    where reject_reason is null and dt = $dt
 )
 
 select

@@ -1,10 +1,10 @@
 -- What happened to order lines, one row per event, with the money of placed and refunded ones.
 --
--- grain:  one row per event and landing date
+-- grain:  one row per event of the landing date
 -- key:    dt, event_id
 -- kept:   as clean/order_events
--- reads:  clean.checked_order_events, clean.repeated_event_ids, clean.repeated_order_events
--- params: $first_dt
+-- reads:  clean.checked_order_events, clean.repeated_order_events
+-- params: $dt
 -- columns:
 --   dt                 date           UTC date on which the row arrived
 --   event_id           text           the log's own id
@@ -27,20 +27,14 @@ with valid as (
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
         category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
-    from clean.checked_order_events as checked
-    where reject_reason is null
-        and dt >= $first_dt
-        and not exists (
-            select 1
-            from clean.repeated_event_ids as repeated
-            where repeated.event_id = checked.event_id
-        )
+    from clean.checked_order_events
+    where is_settled and dt = $dt
     union all
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
         category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
     from clean.repeated_order_events
-    where reject_reason is null
+    where reject_reason is null and dt = $dt
 )
 
 select

@@ -19,7 +19,7 @@ with rejected_clicks as (
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
         country, device, further_columns
     from clean.checked_clicks
-    where reject_reason is not null and dt >= $first_dt
+    where not is_settled and reject_reason is not null and dt >= $first_dt
     union all
     select
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
@@ -33,7 +33,7 @@ rejected_events as (
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason, further_columns
     from clean.checked_order_events
-    where reject_reason is not null and dt >= $first_dt
+    where not is_settled and reject_reason is not null and dt >= $first_dt
     union all
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,

@@ -1,11 +1,11 @@
--- Ids that are valid more than once: only their rows can be duplicates.
+-- Ids that are there more than once: only their rows can be duplicates.
 --
 -- grain:  one row per id
 -- kept:   for the run
--- reads:  clean.checked_clicks, clean.clicks, clean.rejects
+-- reads:  raw.clicks, clean.clicks, clean.rejects
 -- params: $first_dt
 with ids as (
-    select click_id from clean.checked_clicks where reject_reason is null
+    select click_id from raw.clicks
     union all
     select click_id from clean.clicks where dt < $first_dt
     union all
@@ -16,5 +16,6 @@ with ids as (
 
 select click_id
 from ids
+where click_id is not null
 group by click_id
 having count(*) > 1

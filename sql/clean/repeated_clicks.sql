@@ -1,4 +1,4 @@
--- Raw clicks whose id was valid more than once, with the verdict on each.
+-- Raw clicks whose id is there more than once, with the verdict on each.
 --
 -- grain:  one row per raw row of such an id, of the landing dates to clean
 -- kept:   for the run
@@ -17,8 +17,7 @@ with repeated as (
 checked as (
     select *
     from clean.checked_clicks
-    where reject_reason is null
-        and click_id in (select click_id from repeated)
+    where not is_settled and reject_reason is null
 ),
 
 -- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.

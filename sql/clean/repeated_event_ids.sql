@@ -1,11 +1,11 @@
--- Ids that are valid more than once: only their rows can be duplicates.
+-- Ids that are there more than once: only their rows can be duplicates.
 --
 -- grain:  one row per id
 -- kept:   for the run
--- reads:  clean.checked_order_events, clean.order_events, clean.rejects
+-- reads:  raw.orders, clean.order_events, clean.rejects
 -- params: $first_dt
 with ids as (
-    select event_id from clean.checked_order_events where reject_reason is null
+    select event_id from raw.orders
     union all
     select event_id from clean.order_events where dt < $first_dt
     union all
@@ -16,5 +16,6 @@ with ids as (
 
 select event_id
 from ids
+where event_id is not null
 group by event_id
 having count(*) > 1

@@ -1,7 +1,6 @@
 //! A table that is a list of Parquet files, as plain as can be: the list was made before, is not
 //! looked up again, and so is a snapshot. One column may come from the files' partition.
 
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -24,6 +23,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::write::ScratchFile;
+
 /// One Parquet file of a table.
 #[derive(Debug, Clone)]
 pub struct DataFile {
@@ -35,13 +36,13 @@ pub struct DataFile {
 }
 
 impl DataFile {
-    pub fn local(path: &FilePath, rows: u64) -> Result<DataFile> {
-        let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    fn scratch(file: &ScratchFile) -> Result<DataFile> {
+        let size = std::fs::metadata(&file.path).with_context(|| file.path.display().to_string());
         Ok(DataFile {
-            path: Path::from_absolute_path(path)?,
-            size,
-            partition: None,
-            rows: Some(rows),
+            path: Path::from_absolute_path(&file.path)?,
+            size: size?.len(),
+            partition: file.part.map(|part| ScalarValue::Boolean(Some(part))),
+            rows: Some(file.rows),
         })
     }
 }
@@ -81,15 +82,21 @@ impl FileTable {
         FileTable { readers: Some(readers), ..self }
     }
 
-    /// Files that this run wrote to its scratch folder.
-    pub fn scratch(columns: SchemaRef, files: Vec<DataFile>) -> Result<FileTable> {
-        let fields: Vec<Field> = columns
+    /// Files that this run wrote to its scratch folder, of rows with these columns.
+    pub fn scratch(
+        columns: &Schema,
+        split: Option<&str>,
+        files: &[ScratchFile],
+    ) -> Result<FileTable> {
+        let (split, columns): (Vec<Field>, Vec<Field>) = columns
             .fields()
             .iter()
             .map(|field| Field::new(field.name(), field.data_type().clone(), true))
-            .collect();
-        let columns = Arc::new(Schema::new(fields));
-        Ok(FileTable::new(ObjectStoreUrl::local_filesystem(), columns, None, files))
+            .partition(|field| Some(field.name().as_str()) == split);
+        let store = ObjectStoreUrl::local_filesystem();
+        let files = files.iter().map(DataFile::scratch).collect::<Result<_>>()?;
+        let columns = Arc::new(Schema::new(columns));
+        Ok(FileTable::new(store, columns, split.into_iter().next(), files))
     }
 
     /// Positions of columns as queries see them, as positions in what is scanned.

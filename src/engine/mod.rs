@@ -13,27 +13,31 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
 use crate::model::Model;
 use crate::place::Place;
 use files::FileTable;
 use scratch::Scratch;
+use write::scratch;
 
 /// How the engine splits work. Never changes a row.
 #[derive(Debug, Clone)]
@@ -121,11 +125,25 @@ impl Engine {
     /// Plans a model with its parameters. Errors: the SQL does not parse or plan, which tests
     /// rule out.
     pub async fn plan(&self, model: &Model, params: &Params) -> Result<DataFrame> {
-        self.plan_sql(model, params).await.with_context(|| format!("cannot plan {}", model.name))
+        self.plan_in(self.session.state(), model, params).await
     }
 
-    async fn plan_sql(&self, model: &Model, params: &Params) -> Result<DataFrame> {
-        let state = self.session.state();
+    async fn plan_in(
+        &self,
+        state: SessionState,
+        model: &Model,
+        params: &Params,
+    ) -> Result<DataFrame> {
+        let frame = self.plan_sql(state, model, params).await;
+        frame.with_context(|| format!("cannot plan {}", model.name))
+    }
+
+    async fn plan_sql(
+        &self,
+        state: SessionState,
+        model: &Model,
+        params: &Params,
+    ) -> Result<DataFrame> {
         let dialect = state.config().options().sql_parser.dialect;
         let sql = self.instead.get(model.name).map_or(model.sql, String::as_str);
         let mut statement = state.sql_to_statement(sql, &dialect)?;
@@ -148,77 +166,119 @@ impl Engine {
         model: &Model,
         params: &Params,
     ) -> Result<SendableRecordBatchStream> {
-        let frame = self.plan(model, params).await?;
-        let stream = frame.execute_stream().await;
-        stream.with_context(|| format!("cannot run {}", model.name))
+        self.stream_in(self.session.state(), model, params).await
+    }
+
+    /// The same on one core, for work that is done for many partitions side by side.
+    pub async fn stream_on_one_core(
+        &self,
+        model: &Model,
+        params: &Params,
+    ) -> Result<SendableRecordBatchStream> {
+        let mut state = self.session.state();
+        state.config_mut().options_mut().execution.target_partitions = 1;
+        self.stream_in(state, model, params).await
+    }
+
+    async fn stream_in(
+        &self,
+        state: SessionState,
+        model: &Model,
+        params: &Params,
+    ) -> Result<SendableRecordBatchStream> {
+        let frame = self.plan_in(state, model, params).await?;
+        let run = async {
+            let task = Arc::new(frame.task_ctx());
+            let plan = frame.create_physical_plan().await?;
+            let rows = execute_stream(plan.clone(), task)?;
+            let told = Told { what: model.name, plan };
+            let rows = rows.inspect(move |_| _ = &told);
+            let schema = rows.get_ref().schema();
+            let rows: SendableRecordBatchStream =
+                Box::pin(RecordBatchStreamAdapter::new(schema, rows));
+            anyhow::Ok(rows)
+        };
+        run.await.with_context(|| format!("cannot run {}", model.name))
     }
 
     /// Runs a model and collects its rows, for small answers.
     pub async fn collect(&self, model: &Model, params: &Params) -> Result<Vec<RecordBatch>> {
-        let rows = self.stream(model, params).await?.try_collect().await;
-        rows.with_context(|| format!("cannot run {}", model.name))
+        let rows = self.stream(model, params).await?.try_collect();
+        timed(model.name, rows).await.with_context(|| format!("cannot run {}", model.name))
     }
 
     /// Runs a model that is kept for the run: writes its rows to a scratch file and registers
     /// it under its name. Returns the number of rows.
-    pub async fn materialise(&self, model: &Model, params: &Params) -> Result<u64> {
+    pub async fn materialise(&self, model: &'static Model, params: &Params) -> Result<u64> {
         let frame = self.plan(model, params).await?;
         let run = async {
             let task = frame.task_ctx();
             let plan = frame.create_physical_plan().await?;
-            let mut rows = 0;
-            let mut files = Vec::new();
             let schema = plan.schema();
-            let streams =
-                datafusion::physical_plan::execute_stream_partitioned(plan, Arc::new(task))?;
+            let _told = Told { what: model.name, plan: plan.clone() };
             // Whichever fails first is heard first: what a partition that panicked was to share with
             // the others, they would wait for without end.
             let mut writes = JoinSet::new();
-            for stream in streams {
+            for stream in execute_stream_partitioned(plan, Arc::new(task))? {
                 let path = self.scratch_file(model.name);
-                writes.spawn(async move {
-                    let rows = write::scratch(stream, &path).await?;
-                    anyhow::Ok((path, rows))
-                });
+                writes.spawn(async move { scratch(stream, &path, model.split.as_deref()).await });
             }
-            while let Some(write) = writes.join_next().await {
-                let (path, count) = write??;
-                rows += count;
-                files.push(files::DataFile::local(&path, count)?);
+            let mut files = Vec::new();
+            while let Some(written) = writes.join_next().await {
+                files.extend(written??);
             }
-            // By name, not by who was done first.
             files.sort_by(|one, other| one.path.cmp(&other.path));
-            self.register(model.name, Arc::new(FileTable::scratch(schema, files)?))?;
-            anyhow::Ok(rows)
+            let table = FileTable::scratch(&schema, model.split.as_deref(), &files)?;
+            self.register(model.name, Arc::new(table))?;
+            anyhow::Ok(files.iter().map(|file| file.rows).sum())
         };
-        run.await.with_context(|| format!("cannot run {}", model.name))
+        timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
     }
 
     /// Makes a few rows known as a table, through a scratch file like every other table.
     pub async fn register_rows(&self, name: &str, batch: RecordBatch) -> Result<()> {
         let path = self.scratch_file(name);
         let schema = batch.schema();
-        let rows = batch.num_rows() as u64;
         let stream = futures::stream::iter([Ok(batch)]);
-        let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-            schema.clone(),
-            stream,
-        );
-        write::scratch(Box::pin(stream), &path).await?;
-        let files = vec![files::DataFile::local(&path, rows)?];
-        self.register(name, Arc::new(FileTable::scratch(schema, files)?))
+        let stream = RecordBatchStreamAdapter::new(schema.clone(), stream);
+        let files = scratch(Box::pin(stream), &path, None).await?;
+        self.register(name, Arc::new(FileTable::scratch(&schema, None, &files)?))
     }
 
     /// Registers a model without rows, so that others that read it can be planned.
     pub async fn register_empty(&self, model: &Model, params: &Params) -> Result<()> {
-        let schema: SchemaRef =
-            Arc::new(self.plan(model, params).await?.schema().as_arrow().clone());
-        self.register(model.name, Arc::new(FileTable::scratch(schema, Vec::new())?))
+        let plan = self.plan(model, params).await?;
+        let schema = plan.schema().as_arrow();
+        let table = FileTable::scratch(schema, model.split.as_deref(), &[])?;
+        self.register(model.name, Arc::new(table))
     }
 
     fn scratch_file(&self, name: &str) -> std::path::PathBuf {
         let count = self.tables_written.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.scratch.path().join(format!("{name}-{count}.parquet"))
+    }
+}
+
+/// Logs how long a step took, for whoever asks where the time goes (`LOOKBACK_LOG=lookback=debug`).
+pub async fn timed<T>(what: &str, step: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = step.await;
+    tracing::debug!(what, seconds = format!("{:.3}", begun.elapsed().as_secs_f64()), "done");
+    done
+}
+
+/// Logs what a plan's operators did, when it is done with (`LOOKBACK_LOG=lookback=trace`).
+struct Told {
+    what: &'static str,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if tracing::enabled!(tracing::Level::TRACE) {
+            let plan = DisplayableExecutionPlan::with_metrics(self.plan.as_ref());
+            tracing::trace!("{}\n{}", self.what, plan.indent(false));
+        }
     }
 }
 

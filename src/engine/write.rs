@@ -1,12 +1,13 @@
 //! Rows to Parquet files: scratch files for the run, and the files of a partitioned table.
 
-use std::path::Path as FilePath;
+use std::fs::File;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not};
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::execution::SendableRecordBatchStream;
@@ -14,9 +15,8 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::arrow::{ArrowWriter, AsyncArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -25,23 +25,89 @@ use crate::model::{ColumnKind, Model};
 use crate::place::Place;
 use crate::progress::beat;
 
-/// Writes a scratch file; returns its number of rows. Read once or twice and gone, so not laid out
-/// for anything but speed.
-pub async fn scratch(mut rows: SendableRecordBatchStream, path: &FilePath) -> Result<u64> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::LZ4_RAW)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .build();
-    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
-    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties))?;
-    let mut count = 0;
+/// A scratch file of this run, and which rows of its table it holds.
+pub struct ScratchFile {
+    pub path: PathBuf,
+    pub rows: u64,
+    /// The value of the column that splits the table.
+    pub part: Option<bool>,
+}
+
+/// Writes rows to scratch files next to `path`: one, or one each for the rows of which the column
+/// `split` says yes and no, without that column. Read once or twice and gone, so not laid out for
+/// anything but speed. Errors: the disk is full; the rows fail; the column has nulls.
+pub async fn scratch(
+    mut rows: SendableRecordBatchStream,
+    path: &FilePath,
+    split: Option<&str>,
+) -> Result<Vec<ScratchFile>> {
+    let Some(split) = split else {
+        let mut file = ScratchWriter::create(path, None, rows.schema())?;
+        while let Some(batch) = rows.try_next().await? {
+            file.write(&batch)?;
+        }
+        return Ok(vec![file.close()?]);
+    };
+    let (position, _) = rows.schema().column_with_name(split).context("no column to split by")?;
+    let without = |schema: &Schema| -> Vec<usize> {
+        (0..schema.fields().len()).filter(|column| *column != position).collect()
+    };
+    let schema = Arc::new(rows.schema().project(&without(&rows.schema()))?);
+    let mut files = [false, true].map(|part| {
+        let name = format!("{}-{part}", path.file_stem().unwrap_or_default().to_string_lossy());
+        ScratchWriter::create(&path.with_file_name(name), Some(part), schema.clone())
+    });
     while let Some(batch) = rows.try_next().await? {
-        count += batch.num_rows() as u64;
-        writer.write(&batch)?;
-        beat();
+        let part = batch.column(position).as_boolean();
+        anyhow::ensure!(part.null_count() == 0, "{split} is null");
+        let batch = batch.project(&without(batch.schema_ref()))?;
+        for file in &mut files {
+            let file = file.as_mut().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+            let chosen = if file.part == Some(true) { part.clone() } else { not(part)? };
+            file.write(&filter_record_batch(&batch, &chosen)?)?;
+        }
     }
-    writer.close()?;
-    Ok(count)
+    files.into_iter().map(|file| file?.close()).collect()
+}
+
+/// A scratch file that is being written.
+struct ScratchWriter {
+    path: PathBuf,
+    part: Option<bool>,
+    rows: u64,
+    writer: ArrowWriter<File>,
+}
+
+impl ScratchWriter {
+    /// Row groups are small and know the range of their dates, to be read by date.
+    fn create(path: &FilePath, part: Option<bool>, schema: SchemaRef) -> Result<ScratchWriter> {
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::LZ4_RAW)
+            .set_max_row_group_row_count(Some(1 << 17))
+            .set_statistics_enabled(EnabledStatistics::None);
+        for field in schema.fields() {
+            if field.data_type() == &DataType::Date32 {
+                let column = ColumnPath::from(field.name().as_str());
+                properties =
+                    properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
+            }
+        }
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        let writer = ArrowWriter::try_new(file, schema, Some(properties.build()))?;
+        Ok(ScratchWriter { path: path.to_owned(), part, rows: 0, writer })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch)?;
+        beat();
+        Ok(())
+    }
+
+    fn close(self) -> Result<ScratchFile> {
+        self.writer.close()?;
+        Ok(ScratchFile { path: self.path, rows: self.rows, part: self.part })
+    }
 }
 
 /// A file that was written for a table and is not yet part of it.

@@ -5,6 +5,7 @@
 
 mod columns;
 mod footer;
+mod link_key;
 mod pages;
 mod rows;
 mod thrift;

@@ -9,16 +9,15 @@ use arrow::array::Date32Array;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
-use datafusion::functions::expr_fn::{coalesce, regexp_match};
-use datafusion::functions_nested::expr_fn::{array_element, make_array};
-use datafusion::logical_expr::conditional_expressions::CaseBuilder;
-use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
+use datafusion::functions_nested::expr_fn::make_array;
+use datafusion::logical_expr::{Expr, cast, lit, try_cast};
 use datafusion::prelude::{DataFrame, col, ident};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
-use regex_syntax::hir::{Hir, HirKind};
+use regex::Regex;
 
 use super::columns::{Column, Wanted, instant};
+use super::link_key::link_key;
 use super::{Log, RawFile, RawLog, days_since_1970, pages, relative};
 use crate::engine::Engine;
 use crate::engine::files::{DataFile, FileTable};
@@ -29,7 +28,7 @@ impl RawLog {
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        formats: &[String],
+        formats: &[Regex],
     ) -> Result<()> {
         let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
         for date in dates {
@@ -62,7 +61,7 @@ impl RawLog {
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        formats: &[String],
+        formats: &[Regex],
     ) -> Result<Vec<String>> {
         let mut complaints = Vec::new();
         for date in dates {
@@ -95,7 +94,7 @@ impl RawLog {
         engine: &Engine,
         schema: SchemaRef,
         files: Vec<DataFile>,
-        formats: &[String],
+        formats: &[Regex],
     ) -> Result<DataFrame> {
         engine.add_store(&self.place)?;
         // Not dt: a file may have a column of that name, and partitions come from the folder.
@@ -121,7 +120,7 @@ impl RawLog {
         columns.push(further_columns(&schema, wanted)?.alias("further_columns"));
         let rows = engine.session().read_table(Arc::new(table))?.select(columns)?;
         match self.log {
-            Log::Clicks => Ok(rows.with_column("link_key", link_key(formats)?)?),
+            Log::Clicks => Ok(rows.with_column("link_key", link_key(formats, col("url")))?),
             Log::Orders => Ok(rows),
         }
     }
@@ -191,55 +190,4 @@ fn is_bytes(data_type: &DataType) -> bool {
         return is_bytes(values);
     }
     matches!(data_type, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
-}
-
-/// The key of a promotion link: the first group of the first format that matches; empty when the
-/// group took no part, null when no format matches.
-fn link_key(formats: &[String]) -> Result<Expr> {
-    let group = |format: &String| {
-        array_element(regexp_match(col("url"), lit(format.as_str()), None), lit(1_i64))
-    };
-    if formats.iter().all(|format| takes_part(format)) {
-        // Then a group that is null says that the format does not match: half the matching.
-        return Ok(cast(coalesce(formats.iter().map(group).collect()), DataType::Utf8View));
-    }
-    let mut key: Option<CaseBuilder> = None;
-    for format in formats {
-        let found = regexp_match(col("url"), lit(format.as_str()), None);
-        let group = array_element(found.clone(), lit(1_i64));
-        let group = coalesce(vec![group, lit("")]);
-        key = Some(match key {
-            Some(mut case) => case.when(found.is_not_null(), group),
-            None => when(found.is_not_null(), group),
-        });
-    }
-    let key = key.context("a job has at least one link format")?;
-    Ok(cast(key.end()?, DataType::Utf8View))
-}
-
-/// Whether the format's group takes part in every match.
-fn takes_part(format: &str) -> bool {
-    fn always(hir: &Hir) -> bool {
-        match hir.kind() {
-            HirKind::Capture(_) => true,
-            HirKind::Concat(parts) => parts.iter().any(always),
-            HirKind::Alternation(parts) => parts.iter().all(always),
-            HirKind::Repetition(repetition) => repetition.min > 0 && always(&repetition.sub),
-            HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
-        }
-    }
-    regex_syntax::parse(format).is_ok_and(|hir| always(&hir))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::takes_part;
-
-    #[test]
-    fn a_group_that_may_be_left_out_is_known() {
-        assert!(takes_part(r"^https?://s\.click/e/([0-9A-Z]+)"));
-        assert!(takes_part(r"a=(b)|c=(?:d)(e)"));
-        assert!(!takes_part(r"a=(b)?"));
-        assert!(!takes_part(r"a=(b)|c"));
-    }
 }

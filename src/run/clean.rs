@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
+use datafusion::common::runtime::SpawnedTask;
+use futures::{StreamExt, TryStreamExt};
 
-use super::{CHUNK, Run, date, interval, whole_days};
+use super::{CHUNK, Run, date, whole_days};
 use crate::check;
 use crate::days::{self, ReportDates};
-use crate::engine::Params;
-use crate::engine::write::{self, Slice};
+use crate::engine::write::{self, NewFile, Slice};
+use crate::engine::{Params, timed};
 use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{Reading, clean_origin};
@@ -21,9 +23,12 @@ use crate::warehouse::Change;
 /// Raw rows that are cleaned at once, unless one landing date has more.
 const CHUNK_ROWS: u64 = 2_000_000;
 
+/// How long after its landing date began a row is in the future (C1): at 01:00 of the next day.
+const AHEAD: TimeDelta = TimeDelta::hours(25);
+
 /// The models of one log.
 struct Models {
-    /// Kept for the run: checked rows, ids that repeat, rows of such ids.
+    /// Kept for the run: ids that repeat, checked rows, rows of such ids.
     steps: [&'static str; 3],
     clean: &'static str,
 }
@@ -31,13 +36,13 @@ struct Models {
 fn models(log: Log) -> Models {
     match log {
         Log::Clicks => Models {
-            steps: ["clean.checked_clicks", "clean.repeated_click_ids", "clean.repeated_clicks"],
+            steps: ["clean.repeated_click_ids", "clean.checked_clicks", "clean.repeated_clicks"],
             clean: "clean.clicks",
         },
         Log::Orders => Models {
             steps: [
-                "clean.checked_order_events",
                 "clean.repeated_event_ids",
+                "clean.checked_order_events",
                 "clean.repeated_order_events",
             ],
             clean: "clean.order_events",
@@ -130,20 +135,16 @@ impl Run<'_> {
 
         let clean = model::named(names.clean)?;
         let rejects = model::named("clean.rejects")?;
-        let slices: Vec<Slice> = dates.iter().copied().map(Slice::of).collect();
         let log_slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
         let reject_slices: Vec<Slice> = dates.iter().map(log_slice).collect();
         let file_name = format!("part-{}", self.request.run_id);
-        let rows = self.engine.stream(clean, &params).await?;
-        let folder = self.warehouse.folder(clean);
-        let clean_files = write::table(rows, clean, &folder, &file_name, &slices)
-            .await
-            .with_context(|| cannot_write(clean))?;
+        let clean_files = self.write_dates(clean, dates, &file_name).await?;
         let rows = self.engine.stream(rejects, &params).await?;
         let folder = self.warehouse.folder(rejects);
-        let reject_files = write::table(rows, rejects, &folder, &file_name, &reject_slices)
-            .await
-            .with_context(|| cannot_write(rejects))?;
+        let reject_files =
+            timed(rejects.name, write::table(rows, rejects, &folder, &file_name, &reject_slices))
+                .await
+                .with_context(|| cannot_write(rejects))?;
         self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
         let mut complaints: Vec<String> =
             check::key(&self.engine, clean).await?.into_iter().collect();
@@ -180,12 +181,36 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Writes a clean table date by date, as many dates at once as there are cores.
+    async fn write_dates(
+        &self,
+        clean: &'static Model,
+        dates: &BTreeSet<NaiveDate>,
+        file_name: &str,
+    ) -> Result<Vec<NewFile>> {
+        let writes = dates.iter().map(|dt| async {
+            let params = Params::from([("dt", date(*dt))]);
+            let rows = self.engine.stream_on_one_core(clean, &params).await?;
+            let folder = self.warehouse.folder(clean);
+            let file_name = file_name.to_owned();
+            let slice = Slice::of(*dt);
+            let write = SpawnedTask::spawn(async move {
+                write::table(rows, clean, &folder, &file_name, &[slice]).await
+            });
+            write.join().await?.with_context(|| cannot_write(clean))
+        });
+        let writes = futures::stream::iter(writes).buffered(self.request.tuning.partitions.max(1));
+        let files: Vec<Vec<NewFile>> = timed(clean.name, writes.try_collect()).await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
     fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
-        let late = chrono::TimeDelta::days(self.job.late_days as i64);
+        let late = TimeDelta::days(self.job.late_days as i64);
         Params::from([
             ("first_dt", date(first)),
             ("last_dt", date(last)),
-            ("late", interval(late)),
+            ("late", duration(late)),
+            ("ahead", duration(AHEAD)),
             ("late_days", whole_days(self.job.late_days)),
             ("dedup_days", whole_days(self.job.late_days + 2)),
             ("currency", ScalarValue::Utf8(Some(self.job.currency.clone()))),
@@ -232,4 +257,9 @@ pub(super) fn chunks(reading: &Reading) -> Vec<BTreeSet<NaiveDate>> {
         }
     }
     chunks
+}
+
+/// As columns count time: quicker to add to an instant than an interval.
+fn duration(duration: TimeDelta) -> ScalarValue {
+    ScalarValue::DurationMicrosecond(duration.num_microseconds())
 }

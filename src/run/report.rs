@@ -10,8 +10,8 @@ use chrono::NaiveDate;
 use super::{CHUNK, Run, stretches};
 use crate::check;
 use crate::days::{self, ReportDates};
-use crate::engine::Params;
 use crate::engine::write::{self, NewFile, Slice};
+use crate::engine::{Params, timed};
 use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{Plan, REPORTS, made_report};
@@ -220,8 +220,11 @@ impl Run<'_> {
         let slices: Vec<Slice> = dates.iter().map(Slice::of).collect();
         let rows = self.engine.stream(model, params).await?;
         let file_name = format!("part-{}", self.request.run_id);
-        let written =
-            write::table(rows, model, &self.warehouse.folder(model), &file_name, &slices).await;
+        let written = timed(
+            model.name,
+            write::table(rows, model, &self.warehouse.folder(model), &file_name, &slices),
+        )
+        .await;
         written.with_context(|| format!("cannot write {}", model.name))
     }
 

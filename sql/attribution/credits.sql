@@ -14,20 +14,19 @@ with placed_lines as (
 
 bounds as (
     select
-        order_id,
-        line_id,
-        placed_at,
-        max(clicks_so_far) filter (where entry = 'window opens') as clicks_before_window,
-        max(clicks_so_far) filter (where entry = 'order') as clicks_before_order
+        line,
+        slice,
+        max(clicks_so_far) filter (where not is_order) as clicks_before_window,
+        max(clicks_so_far) filter (where is_order) as clicks_before_order
     from attribution.timeline
-    where entry <> 'click'
-    group by order_id, line_id, placed_at
+    where not is_click
+    group by line, slice
 ),
 
 clicks as (
     select *
     from attribution.timeline
-    where entry = 'click'
+    where is_click
 ),
 
 stores as (
@@ -38,6 +37,7 @@ stores as (
 joined as (
     select
         placed_lines.*,
+        bounds.slice,
         bounds.clicks_before_window,
         bounds.clicks_before_order,
         case
@@ -47,9 +47,7 @@ joined as (
         end as status
     from placed_lines
     inner join bounds
-        on placed_lines.order_id = bounds.order_id
-        and placed_lines.line_id = bounds.line_id
-        and placed_lines.placed_at = bounds.placed_at
+        on placed_lines.line = bounds.line
     left join stores
         on placed_lines.store_id = stores.store_id
         and (stores.joined_at is null or stores.joined_at <= placed_lines.placed_at)
@@ -85,11 +83,9 @@ select
 from joined
 left join clicks as winner
     on joined.status = 'attributed'
-    and joined.buyer_id = winner.buyer_id
-    and joined.scope_key = winner.scope_key
+    and joined.slice = winner.slice
     and joined.clicks_before_order = winner.clicks_so_far
 left join clicks as earliest
     on joined.status = 'attributed'
-    and joined.buyer_id = earliest.buyer_id
-    and joined.scope_key = earliest.scope_key
+    and joined.slice = earliest.slice
     and joined.clicks_before_window + 1 = earliest.clicks_so_far

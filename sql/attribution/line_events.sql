@@ -3,14 +3,17 @@
 -- grain:  one row per event and counting placed event of its line
 -- kept:   for the run
 -- reads:  attribution.conversions, clean.order_events
--- params: $from, $to, $horizon
+-- params: $from, $to, $horizon, $slice, $first_order, $next_order
 --
+-- Orders come in slices that fit into memory, each on a core of its own.
 -- turn puts events of one instant in order (section "Money" of the contract).
 with conversions as (
     select *
     from attribution.conversions
     where placed_at >= $from - $horizon
         and placed_at < $to
+        and order_id >= $first_order
+        and ($next_order is null or order_id < $next_order)
 ),
 
 events as (
@@ -20,6 +23,8 @@ events as (
     from clean.order_events
     where event_at >= $from - $horizon
         and event_at < $to
+        and order_id >= $first_order
+        and ($next_order is null or order_id < $next_order)
 ),
 
 -- Lines with something to book. What happened to them before decides what it is.
@@ -50,6 +55,7 @@ lines as (
 )
 
 select
+    $slice as slice,
     events.event_id,
     events.event_type as movement,
     events.event_at,

@@ -4,7 +4,7 @@
 -- key:    report_date, event_id
 -- kept:   for the run
 -- reads:  attribution.line_events
--- params: $from, $zone
+-- params: $from, $zone, $slice
 --
 -- An event belongs to the placed event of its line at or before it, unless that is longer
 -- ago than the horizon. A movement is a change of a balance: the balances before and after
@@ -13,6 +13,7 @@
 with line_events as (
     select *
     from attribution.line_events
+    where slice = $slice
 ),
 
 -- When each line was first paid, completed and cancelled.

@@ -9,6 +9,7 @@
 -- not count, nor does one that repeats a repetition (A5): what matters is the placed event
 -- just before, whether or not that one counted. Few lines have more than one, so only these
 -- are put in order.
+-- Counted through, for the run only: line says shortly which line is meant.
 with placed as (
     select
         event_id,
@@ -66,6 +67,7 @@ counting as (
 )
 
 select
+    row_number() over () as line,
     event_id,
     placed_at,
     order_id,

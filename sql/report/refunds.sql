@@ -4,6 +4,7 @@
 -- key:    report_date, store_id, publisher_id
 -- kept:   as report/refunds
 -- reads:  attribution.movements
+-- params: $from, $to
 -- columns:
 --   report_date        date   local date of the refunds
 --   store_id           text   where it was ordered
@@ -28,7 +29,10 @@ with movements as (
         pending_commission,
         approved_commission
     from attribution.movements
-    where is_effective and movement = 'refunded'
+    where is_effective
+        and movement = 'refunded'
+        and event_at >= $from
+        and event_at < $to
 ),
 
 lines as (

@@ -45,7 +45,7 @@ orders as (
         order_id,
         amount
     from attribution.credits
-    where status = 'attributed'
+    where status = 'attributed' and placed_at >= $from and placed_at < $to
 ),
 
 -- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.

@@ -4,6 +4,7 @@
 -- key:    report_date, event_id
 -- kept:   as report/transaction_details
 -- reads:  attribution.movements
+-- params: $from, $to
 -- columns:
 --   report_date          date           local date of the event
 --   event_id             text           the order event
@@ -60,4 +61,6 @@ select
     reason
 from attribution.movements
 where status = 'attributed'
+    and event_at >= $from
+    and event_at < $to
 order by report_date, event_id

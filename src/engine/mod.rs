@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
@@ -30,14 +31,14 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_pa
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use crate::model::Model;
 use crate::place::Place;
 use files::FileTable;
 use scratch::Scratch;
-use write::scratch;
+use write::{ScratchFile, scratch};
 
 /// How the engine splits work. Never changes a row.
 #[derive(Debug, Clone)]
@@ -175,9 +176,7 @@ impl Engine {
         model: &Model,
         params: &Params,
     ) -> Result<SendableRecordBatchStream> {
-        let mut state = self.session.state();
-        state.config_mut().options_mut().execution.target_partitions = 1;
-        self.stream_in(state, model, params).await
+        self.stream_in(self.on_one_core(), model, params).await
     }
 
     async fn stream_in(
@@ -207,32 +206,65 @@ impl Engine {
         timed(model.name, rows).await.with_context(|| format!("cannot run {}", model.name))
     }
 
-    /// Runs a model that is kept for the run: writes its rows to a scratch file and registers
-    /// it under its name. Returns the number of rows.
+    /// Runs a model that is kept for the run: writes its rows to scratch files and registers them
+    /// under its name. Returns the number of rows.
     pub async fn materialise(&self, model: &'static Model, params: &Params) -> Result<u64> {
-        let frame = self.plan(model, params).await?;
         let run = async {
-            let task = frame.task_ctx();
-            let plan = frame.create_physical_plan().await?;
-            let schema = plan.schema();
-            let _told = Told { what: model.name, plan: plan.clone() };
-            // Whichever fails first is heard first: what a partition that panicked was to share with
-            // the others, they would wait for without end.
-            let mut writes = JoinSet::new();
-            for stream in execute_stream_partitioned(plan, Arc::new(task))? {
-                let path = self.scratch_file(model.name);
-                writes.spawn(async move { scratch(stream, &path, model.split.as_deref()).await });
-            }
-            let mut files = Vec::new();
-            while let Some(written) = writes.join_next().await {
-                files.extend(written??);
-            }
-            files.sort_by(|one, other| one.path.cmp(&other.path));
-            let table = FileTable::scratch(&schema, model.split.as_deref(), &files)?;
-            self.register(model.name, Arc::new(table))?;
-            anyhow::Ok(files.iter().map(|file| file.rows).sum())
+            let frame = self.plan(model, params).await?;
+            let (schema, files) = self.write_scratch(model, frame).await?;
+            self.keep(model, &schema, files)
         };
         timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
+    }
+
+    /// The same for a model that is made slice by slice, as many at once as there are cores: each of
+    /// `slices` are parameters that make a part of its rows.
+    pub async fn materialise_slices(
+        &self,
+        model: &'static Model,
+        slices: &[Params],
+    ) -> Result<u64> {
+        let cores = self.session.state().config().target_partitions();
+        let run = async {
+            let parts = slices.iter().map(|params| async {
+                let frame = self.plan_in(self.on_one_core(), model, params).await?;
+                self.write_scratch(model, frame).await
+            });
+            let parts: Vec<_> = stream::iter(parts).buffered(cores).try_collect().await?;
+            let (schema, _) = parts.first().context("no slice")?.clone();
+            self.keep(model, &schema, parts.into_iter().flat_map(|(_, files)| files).collect())
+        };
+        timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
+    }
+
+    async fn write_scratch(
+        &self,
+        model: &'static Model,
+        frame: DataFrame,
+    ) -> Result<(SchemaRef, Vec<ScratchFile>)> {
+        let task = frame.task_ctx();
+        let plan = frame.create_physical_plan().await?;
+        let schema = plan.schema();
+        let _told = Told { what: model.name, plan: plan.clone() };
+        // Whichever fails first is heard first: what a partition that panicked was to share with
+        // the others, they would wait for without end.
+        let mut writes = JoinSet::new();
+        for rows in execute_stream_partitioned(plan, Arc::new(task))? {
+            let path = self.scratch_file(model.name);
+            writes.spawn(async move { scratch(rows, &path, model.split.as_deref()).await });
+        }
+        let mut files = Vec::new();
+        while let Some(written) = writes.join_next().await {
+            files.extend(written??);
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok((schema, files))
+    }
+
+    fn keep(&self, model: &Model, schema: &Schema, files: Vec<ScratchFile>) -> Result<u64> {
+        let table = FileTable::scratch(schema, model.split.as_deref(), &files)?;
+        self.register(model.name, Arc::new(table))?;
+        Ok(files.iter().map(|file| file.rows).sum())
     }
 
     /// Makes a few rows known as a table, through a scratch file like every other table.
@@ -251,6 +283,12 @@ impl Engine {
         let schema = plan.schema().as_arrow();
         let table = FileTable::scratch(schema, model.split.as_deref(), &[])?;
         self.register(model.name, Arc::new(table))
+    }
+
+    fn on_one_core(&self) -> SessionState {
+        let mut state = self.session.state();
+        state.config_mut().options_mut().execution.target_partitions = 1;
+        state
     }
 
     fn scratch_file(&self, name: &str) -> std::path::PathBuf {

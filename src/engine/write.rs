@@ -26,6 +26,7 @@ use crate::place::Place;
 use crate::progress::beat;
 
 /// A scratch file of this run, and which rows of its table it holds.
+#[derive(Debug, Clone)]
 pub struct ScratchFile {
     pub path: PathBuf,
     pub rows: u64,
@@ -79,14 +80,15 @@ struct ScratchWriter {
 }
 
 impl ScratchWriter {
-    /// Row groups are small and know the range of their dates, to be read by date.
+    /// Row groups are small and know the range of their dates and numbers, to be read by date or
+    /// slice.
     fn create(path: &FilePath, part: Option<bool>, schema: SchemaRef) -> Result<ScratchWriter> {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::LZ4_RAW)
             .set_max_row_group_row_count(Some(1 << 17))
             .set_statistics_enabled(EnabledStatistics::None);
         for field in schema.fields() {
-            if field.data_type() == &DataType::Date32 {
+            if matches!(field.data_type(), DataType::Date32 | DataType::Int64) {
                 let column = ColumnPath::from(field.name().as_str());
                 properties =
                     properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);

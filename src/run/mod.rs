@@ -49,8 +49,6 @@ pub struct Request {
 
 /// How many dates are worked on at once, at most.
 const CHUNK: usize = 31;
-/// How many clicks of the dates worked on at once, unless one date has more: memory follows them.
-const CHUNK_CLICKS: u64 = 5_000_000;
 
 /// A run under way.
 struct Run<'a> {
@@ -297,10 +295,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How many order dates are worked on at once.
-    fn dates_at_once(&self) -> Result<usize> {
-        let clicks = self.warehouse.table("clean.clicks")?.rows_per_date().max(1);
-        Ok(((CHUNK_CLICKS / clicks) as usize).clamp(1, CHUNK))
+    /// How many dates are worked on at once, to work on so many rows of a table.
+    fn dates_at_once(&self, name: &str, rows: u64) -> Result<usize> {
+        let rows_per_date = self.warehouse.table(name)?.rows_per_date().max(1);
+        Ok(((rows / rows_per_date) as usize).clamp(1, CHUNK))
     }
 
     fn note_written(&mut self, table: &str, dates: impl IntoIterator<Item = NaiveDate>) {

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int64Type};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use chrono::NaiveDate;
+use datafusion::common::ScalarValue;
 
 use super::{CHUNK, Run, stretches};
 use crate::check;
@@ -16,7 +18,39 @@ use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{Plan, REPORTS, made_report};
 use crate::stop::Stop;
-use crate::warehouse::Change;
+use crate::warehouse::{Change, TableFile};
+
+/// How many order events of the dates attributed at once, unless one date has more.
+const ATTRIBUTED_EVENTS: u64 = 3_000_000;
+/// How many clicks of the dates reported at once, unless one date has more.
+const REPORTED_CLICKS: u64 = 3_000_000;
+
+/// What work is cut by, so that memory does not follow the rows.
+struct Cut {
+    /// Where to cut.
+    model: &'static str,
+    /// Rows read to a slice.
+    rows: u64,
+    /// Parameters for where a slice begins, and where the next one does.
+    first: &'static str,
+    next: &'static str,
+}
+
+/// A timeline, by clicks in reach.
+const BUYERS: Cut = Cut {
+    model: "attribution.buyer_slices",
+    rows: 4_000_000,
+    first: "first_buyer",
+    next: "next_buyer",
+};
+
+/// A ledger, by order events in reach.
+const ORDERS: Cut = Cut {
+    model: "attribution.order_slices",
+    rows: 500_000,
+    first: "first_order",
+    next: "next_order",
+};
 
 /// New files by table, not yet visible.
 type Staged = BTreeMap<&'static str, Vec<NewFile>>;
@@ -25,7 +59,8 @@ impl Run<'_> {
     /// Conversions of order dates that are not the run's own (D6).
     pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
         let dates: BTreeSet<NaiveDate> = self.plan.earlier_conversions.keys().copied().collect();
-        for dates in stretches(&dates, self.dates_at_once()?) {
+        for dates in stretches(&dates, self.dates_at_once("clean.order_events", ATTRIBUTED_EVENTS)?)
+        {
             let words = days::in_words(dates.iter());
             self.progress.step(&format!("attributing earlier orders of {words}"));
             let params = self.params(dates);
@@ -42,7 +77,10 @@ impl Run<'_> {
     pub(super) async fn make_reports(&mut self) -> Result<(), Stop> {
         let mut staged = Staged::new();
         let mut commission = [0_i128; 2];
-        for dates in stretches(&self.plan.candidates(), self.dates_at_once()?) {
+        for dates in stretches(
+            &self.plan.candidates(),
+            self.dates_at_once("clean.order_events", ATTRIBUTED_EVENTS)?,
+        ) {
             for dates in self.among(dates, |plan, date| plan.conversions.contains_key(&date)) {
                 let words = days::in_words(dates.iter());
                 self.progress.step(&format!("attributing orders of {words}"));
@@ -82,15 +120,20 @@ impl Run<'_> {
         let conversions = conversions.unwrap_or_default();
         self.register_staged("attribution.conversions", |date| dates.contains(date), conversions)?;
         let mut complaints = self.check_conversions(params).await?;
-        self.register_ledger_inputs(dates, staged)?;
-        for name in ["attribution.line_events", "attribution.movements"] {
-            self.engine.materialise(model::named(name)?, params).await?;
+        self.make_ledger(dates, params, staged).await?;
+        let all: BTreeSet<NaiveDate> = dates.iter().collect();
+        for dates in stretches(&all, self.dates_at_once("clean.clicks", REPORTED_CLICKS)?) {
+            let params = self.params(dates);
+            for name in REPORTS {
+                let files = self.make_report(model::named(name)?, dates, &params).await?;
+                self.register_staged(name, |date| dates.contains(date), &files)?;
+                staged.entry(name).or_default().extend(files);
+                complaints.extend(check::key(&self.engine, model::named(name)?).await?);
+            }
         }
         for name in REPORTS {
-            let files = self.make_report(model::named(name)?, dates, params).await?;
-            self.register_staged(name, |date| dates.contains(date), &files)?;
-            staged.entry(name).or_default().extend(files);
-            complaints.extend(check::key(&self.engine, model::named(name)?).await?);
+            let files = staged.get(name).map(Vec::as_slice).unwrap_or_default();
+            self.register_staged(name, |date| dates.contains(date), files)?;
         }
         for name in [
             "check.money_is_never_null",
@@ -161,30 +204,73 @@ impl Run<'_> {
     /// it.
     async fn attribute(&mut self, dates: ReportDates, params: &Params) -> Result<()> {
         self.register_clean_inputs(dates)?;
-        if self.attributed != Some(dates) {
-            for name in [
-                "attribution.repeated_lines",
-                "attribution.placed_lines",
-                "attribution.timeline",
-                "attribution.credits",
-            ] {
+        let is_within = |all: ReportDates| all.contains(dates.from) && all.contains(dates.to);
+        if !self.attributed.is_some_and(is_within) {
+            for name in ["attribution.repeated_lines", "attribution.placed_lines"] {
                 self.engine.materialise(model::named(name)?, params).await?;
             }
+            let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
+            let slices = self.slices(&BUYERS, clicks, params).await?;
+            let timeline = model::named("attribution.timeline")?;
+            self.engine.materialise_slices(timeline, &slices).await?;
+            self.engine.materialise(model::named("attribution.credits")?, params).await?;
             self.attributed = Some(dates);
         }
         Ok(())
     }
 
+    /// Cuts what is worked on into slices that fit into memory: parameters for each. The tables read
+    /// are sorted by what is cut, so that a slice reads its part of each file.
+    async fn slices(&self, cut: &Cut, rows: u64, params: &Params) -> Result<Vec<Params>> {
+        let slices = rows.div_ceil(cut.rows).max(self.request.tuning.partitions as u64);
+        let mut params = params.clone();
+        params.insert("slices", ScalarValue::Int64(Some(slices as i64)));
+        let cuts = self.engine.collect(model::named(cut.model)?, &params).await?;
+        let mut cuts_found = Vec::new();
+        for batch in &cuts {
+            let column = cast(batch.column(0), &DataType::Utf8)?;
+            cuts_found.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+        }
+        // The first slice begins with the first there is, the last has no end.
+        let firsts = [String::new()].into_iter().chain(cuts_found.into_iter().skip(1));
+        let firsts: Vec<String> = firsts.collect();
+        let nexts = firsts.iter().skip(1).cloned().map(Some).chain([None]);
+        let bounds = firsts.iter().cloned().zip(nexts).enumerate();
+        let slices = bounds.map(|(slice, (first, next))| {
+            let mut params = params.clone();
+            params.insert("slice", ScalarValue::Int64(Some(slice as i64)));
+            params.insert(cut.first, ScalarValue::Utf8View(Some(first)));
+            params.insert(cut.next, ScalarValue::Utf8View(next));
+            params
+        });
+        Ok(slices.collect())
+    }
+
+    /// Rows of a kept table on some landing dates.
+    fn rows(&self, name: &str, dates: ReportDates) -> Result<u64> {
+        let may_read = self.may_read(dates);
+        let files = self.warehouse.table(name)?.files.iter();
+        Ok(files.filter(|file| may_read(file.slice.date)).map(TableFile::rows).sum())
+    }
+
     /// The clean rows that some order dates look back to.
     fn register_clean_inputs(&self, dates: ReportDates) -> Result<()> {
+        self.register_kept("clean.order_events", self.may_read(self.orders_reach(dates)))?;
+        self.register_kept("clean.clicks", self.may_read(self.clicks_reach(dates)))
+    }
+
+    /// Landing dates of the clicks that may earn orders of some dates.
+    fn clicks_reach(&self, dates: ReportDates) -> ReportDates {
+        let instants = dates.instants(self.job.zone);
+        let window = chrono::TimeDelta::hours(self.job.window_hours);
+        days::landing(&(instants.start - window..instants.end), self.job.late_days)
+    }
+
+    /// Landing dates of the events that orders and movements of some dates look back to.
+    fn orders_reach(&self, dates: ReportDates) -> ReportDates {
         let instants = dates.instants(self.job.zone);
         let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
-        let window = chrono::TimeDelta::hours(self.job.window_hours);
-        let late_days = self.job.late_days;
-        let orders = days::landing(&(instants.start - horizon..instants.end), late_days);
-        let clicks = days::landing(&(instants.start - window..instants.end), late_days);
-        self.register_kept("clean.order_events", self.may_read(orders))?;
-        self.register_kept("clean.clicks", self.may_read(clicks))
+        days::landing(&(instants.start - horizon..instants.end), self.job.late_days)
     }
 
     /// Landing dates after `--as-of` are as if they had not landed, cleaned or not (D3).
@@ -203,12 +289,23 @@ impl Run<'_> {
         Ok(complaints)
     }
 
-    /// The ledger books events of lines placed up to the horizon before.
-    fn register_ledger_inputs(&self, dates: ReportDates, staged: &Staged) -> Result<()> {
+    /// The movements of some dates. The ledger books events of lines placed up to the horizon before.
+    async fn make_ledger(
+        &self,
+        dates: ReportDates,
+        params: &Params,
+        staged: &Staged,
+    ) -> Result<()> {
         let earlier = origin::ledger_reach(self.job, dates.from);
         let placed = ReportDates { from: earlier.from, to: dates.to };
         let new = staged.get("attribution.conversions").map(Vec::as_slice).unwrap_or_default();
-        self.register_staged("attribution.conversions", |date| placed.contains(date), new)
+        self.register_staged("attribution.conversions", |date| placed.contains(date), new)?;
+        let events = self.rows("clean.order_events", self.orders_reach(dates))?;
+        let slices = self.slices(&ORDERS, events, params).await?;
+        for name in ["attribution.line_events", "attribution.movements"] {
+            self.engine.materialise_slices(model::named(name)?, &slices).await?;
+        }
+        Ok(())
     }
 
     async fn make_report(

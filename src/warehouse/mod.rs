@@ -62,6 +62,11 @@ impl TableFile {
     pub fn path(&self) -> &str {
         &self.path
     }
+
+    /// As the log tells; none where it does not.
+    pub fn rows(&self) -> u64 {
+        self.rows.unwrap_or_default()
+    }
 }
 
 /// A change to one table that is not visible yet: new files for slices, whose present files go.

@@ -34,9 +34,9 @@ stores as (
     from reference.stores
 ),
 
-joined as (
+judged as (
     select
-        placed_lines.*,
+        placed_lines.line,
         bounds.slice,
         bounds.clicks_before_window,
         bounds.clicks_before_order,
@@ -52,40 +52,59 @@ joined as (
         on placed_lines.store_id = stores.store_id
         and (stores.joined_at is null or stores.joined_at <= placed_lines.placed_at)
         and (stores.left_at is null or placed_lines.placed_at < stores.left_at)
+),
+
+credited as (
+    select
+        judged.line,
+        judged.status,
+        winner.click_id,
+        winner.happened_at as clicked_at,
+        winner.publisher_id,
+        winner.tracking_id,
+        winner.link_key,
+        winner.store_id as click_store_id,
+        winner.country as click_country,
+        winner.device as click_device,
+        case
+            when judged.status = 'attributed'
+            then judged.clicks_before_order - judged.clicks_before_window
+        end as clicks_in_window,
+        earliest.happened_at as first_click_at
+    from judged
+    left join clicks as winner
+        on judged.status = 'attributed'
+        and judged.slice = winner.slice
+        and judged.clicks_before_order = winner.clicks_so_far
+    left join clicks as earliest
+        on judged.status = 'attributed'
+        and judged.slice = earliest.slice
+        and judged.clicks_before_window + 1 = earliest.clicks_so_far
 )
 
 select
-    cast(joined.placed_at at time zone $zone as date) as order_date,
-    joined.order_id,
-    joined.line_id,
-    joined.placed_at,
-    joined.event_id,
-    joined.buyer_id,
-    joined.store_id,
-    joined.product_id,
-    joined.category_id,
-    joined.country,
-    joined.amount,
-    joined.status,
-    winner.click_id,
-    winner.happened_at as clicked_at,
-    winner.publisher_id,
-    winner.tracking_id,
-    winner.link_key,
-    winner.store_id as click_store_id,
-    winner.country as click_country,
-    winner.device as click_device,
-    case
-        when joined.status = 'attributed'
-        then joined.clicks_before_order - joined.clicks_before_window
-    end as clicks_in_window,
-    earliest.happened_at as first_click_at
-from joined
-left join clicks as winner
-    on joined.status = 'attributed'
-    and joined.slice = winner.slice
-    and joined.clicks_before_order = winner.clicks_so_far
-left join clicks as earliest
-    on joined.status = 'attributed'
-    and joined.slice = earliest.slice
-    and joined.clicks_before_window + 1 = earliest.clicks_so_far
+    cast(placed_lines.placed_at at time zone $zone as date) as order_date,
+    placed_lines.order_id,
+    placed_lines.line_id,
+    placed_lines.placed_at,
+    placed_lines.event_id,
+    placed_lines.buyer_id,
+    placed_lines.store_id,
+    placed_lines.product_id,
+    placed_lines.category_id,
+    placed_lines.country,
+    placed_lines.amount,
+    credited.status,
+    credited.click_id,
+    credited.clicked_at,
+    credited.publisher_id,
+    credited.tracking_id,
+    credited.link_key,
+    credited.click_store_id,
+    credited.click_country,
+    credited.click_device,
+    credited.clicks_in_window,
+    credited.first_click_at
+from credited
+inner join placed_lines
+    on credited.line = placed_lines.line

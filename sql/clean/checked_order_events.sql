@@ -46,8 +46,8 @@ priced as (
         raw.*,
         case when raw.currency = $currency then cast(1 as decimal(18, 8)) else fx_dates.rate end
             as fx_rate
-    from raw_orders as raw
-    left join fx_dates
+    from fx_dates
+    right join raw_orders as raw
         on raw.currency = fx_dates.currency
         and cast(raw.event_at as date) = fx_dates.fx_date
 ),
@@ -87,8 +87,8 @@ judged as (
                 then 'bad_amount'
             when event_type = 'placed' and fx_rate is null then 'unknown_currency'
         end as reject_reason
-    from converted
-    left join repeated
+    from repeated
+    right join converted
         on converted.event_id = repeated.event_id
 )
 

@@ -21,7 +21,7 @@ use crate::stop::{Kind, Stop};
 use crate::warehouse::Change;
 
 /// Raw rows that are cleaned at once, unless one landing date has more.
-const CHUNK_ROWS: u64 = 2_000_000;
+const CHUNK_ROWS: u64 = 4_000_000;
 
 /// How long after its landing date began a row is in the future (C1): at 01:00 of the next day.
 const AHEAD: TimeDelta = TimeDelta::hours(25);

@@ -23,7 +23,7 @@ use crate::warehouse::{Change, TableFile};
 /// How many order events of the dates attributed at once, unless one date has more.
 const ATTRIBUTED_EVENTS: u64 = 3_000_000;
 /// How many clicks of the dates reported at once, unless one date has more.
-const REPORTED_CLICKS: u64 = 3_000_000;
+const REPORTED_CLICKS: u64 = 2_000_000;
 
 /// What work is cut by, so that memory does not follow the rows.
 struct Cut {

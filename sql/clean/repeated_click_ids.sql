@@ -4,9 +4,14 @@
 -- kept:   for the run
 -- reads:  raw.clicks, clean.clicks, clean.rejects
 -- params: $first_dt
-with ids as (
-    select click_id from raw.clicks
-    union all
+with new as (
+    select click_id
+    from raw.clicks
+    where click_id is not null
+),
+
+-- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
+known as (
     select click_id from clean.clicks where dt < $first_dt
     union all
     select row_id as click_id
@@ -15,7 +20,10 @@ with ids as (
 )
 
 select click_id
-from ids
-where click_id is not null
+from new
 group by click_id
 having count(*) > 1
+union
+select click_id
+from known
+where click_id in (select click_id from new)

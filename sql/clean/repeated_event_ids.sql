@@ -4,9 +4,14 @@
 -- kept:   for the run
 -- reads:  raw.orders, clean.order_events, clean.rejects
 -- params: $first_dt
-with ids as (
-    select event_id from raw.orders
-    union all
+with new as (
+    select event_id
+    from raw.orders
+    where event_id is not null
+),
+
+-- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
+known as (
     select event_id from clean.order_events where dt < $first_dt
     union all
     select row_id as event_id
@@ -15,7 +20,10 @@ with ids as (
 )
 
 select event_id
-from ids
-where event_id is not null
+from new
 group by event_id
 having count(*) > 1
+union
+select event_id
+from known
+where event_id in (select event_id from new)

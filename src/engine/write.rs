@@ -222,8 +222,9 @@ impl Target<'_> {
     }
 }
 
-/// How a table's files are encoded: times as differences, ids plain, for a dictionary of values that
-/// never come again only costs. Level 1, for on such columns level 3 is slower and larger.
+/// How a table's files are encoded: times as differences and ids without what they share, for a
+/// dictionary of values that never come again only costs. Level 1, for on such columns level 3 is
+/// slower and larger.
 fn properties(model: &Model) -> Result<WriterProperties> {
     let mut properties =
         WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
@@ -234,7 +235,9 @@ fn properties(model: &Model) -> Result<WriterProperties> {
                 .set_column_dictionary_enabled(path, false)
                 .set_column_encoding(column.name.as_str().into(), Encoding::DELTA_BINARY_PACKED);
         } else if model.key.last() == Some(&column.name) && column.name.ends_with("_id") {
-            properties = properties.set_column_dictionary_enabled(path, false);
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BYTE_ARRAY);
         }
     }
     Ok(properties.build())

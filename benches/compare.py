@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """lookback against a DuckDB script that does the same work: time, memory, and the same rows.
 
-usage: compare.py [--world DIR] [--rounds 3] [--all-dates] [--growth] [--skew] [--chart FILE]
+usage: compare.py [--world DIR] [--rounds 3] [--all-dates] [--growth] [--skew] [--scale] [--chart FILE]
 
 Prints a table, writes every single measurement as JSON and draws a chart. Ends with exit code 1
 when a row of the two differs, whatever the times. See README.md for what each line means.
@@ -55,6 +55,8 @@ def main():
         lines += bench.growth()
     if arguments.skew:
         lines += bench.skew()
+    if arguments.scale:
+        lines += bench.scale()
     show(lines)
     result = bench.result(lines)
     arguments.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -83,6 +85,7 @@ def parsed():
     parser.add_argument("--growth-clicks", type=int, default=20_000, help="per day of that world")
     parser.add_argument("--growth-orders", type=int, default=1_000)
     parser.add_argument("--skew", action="store_true", help="one very busy buyer")
+    parser.add_argument("--scale", action="store_true", help="an eighth to all of the rows")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
     parser.add_argument("--binary", type=pathlib.Path, default=target / "release/lookback")
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
@@ -432,6 +435,36 @@ class Bench:
             "other": f"{many:.1f} s of 10,000", "ratio": one / many, "target": "2 x",
             "met": one / many <= 2,
         }]
+
+    def scale(self):
+        """The backfill of worlds with an eighth, a quarter and half of the rows: is its time a line?"""
+        sizes, seconds, lines = [], [], []
+        for part in [8, 4, 2, 1]:
+            clicks = self.arguments.clicks_per_day // part
+            orders = self.arguments.orders_per_day // part
+            world = World(make_world(self.arguments, "world", self.arguments.days, clicks, orders))
+            first = max(world.last - (self.arguments.dates - 1) * ONE_DAY, world.first)
+            name = f"scale 1/{part}"
+            for _ in range(self.arguments.rounds):
+                self.lookback(f"{name} lookback", self.fresh("scaled", world), "backfill",
+                              "--from", first, "--to", world.last)
+            sizes.append(clicks * self.arguments.days / 1e6)
+            seconds.append(self.median(f"{name} lookback", "wall"))
+            lines.append({
+                "work": f"{sizes[-1]:.1f} million clicks", "lookback": f"{seconds[-1]:.1f} s",
+                "other": self.shown(f"{name} lookback", "memory"),
+                "ratio": seconds[-1] / seconds[0], "target": "", "met": None,
+            })
+        shutil.rmtree(self.scratch / "scaled")
+        slope, fixed = statistics.linear_regression(sizes, seconds)
+        for times in [10, 100]:
+            there = fixed + slope * sizes[-1] * times
+            lines.append({
+                "work": f"  {times} times as many, by the line", "lookback": f"{there:.0f} s",
+                "other": f"{fixed:.1f} s and {slope:.2f} s a million",
+                "ratio": there / seconds[-1], "target": "", "met": None,
+            })
+        return lines
 
     def result(self, lines):
         version = subprocess.run([self.arguments.binary, "--version"], capture_output=True,

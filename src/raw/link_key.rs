@@ -7,12 +7,17 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result as EngineResult, exec_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, Volatility, create_udf};
 use regex::Regex;
+use regex_automata::dfa::onepass;
+use regex_automata::nfa::thompson::NFA;
+use regex_automata::util::prefilter::Prefilter;
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Anchored, Input, MatchKind, Span};
 
 /// The key of the promotion link that a URL names, as an expression on its column (text in, text
 /// out): the first group of the first format that matches. Empty when that group took no part in
 /// the match, null when no format matches.
 pub(super) fn link_key(formats: &[Regex], url: Expr) -> Expr {
-    let formats = formats.to_vec();
+    let formats: Vec<Format> = formats.iter().map(Format::new).collect();
     let keys = move |arguments: &[ColumnarValue]| -> EngineResult<ColumnarValue> {
         let [ColumnarValue::Array(urls)] = arguments else {
             return exec_err!("link_key wants a column of URLs");
@@ -25,21 +30,94 @@ pub(super) fn link_key(formats: &[Regex], url: Expr) -> Expr {
     function.call(vec![url])
 }
 
-fn keys(formats: &[Regex], urls: &ArrayRef) -> ArrayRef {
+fn keys(formats: &[Format], urls: &ArrayRef) -> ArrayRef {
     let urls = urls.as_string_view();
-    let mut groups: Vec<_> =
-        formats.iter().map(|format| (format, format.capture_locations())).collect();
+    let mut searches: Vec<Search> = formats.iter().map(Search::new).collect();
     let mut keys = StringViewBuilder::with_capacity(urls.len());
     for url in urls {
         let key = url.and_then(|url| {
-            groups.iter_mut().find_map(|(format, groups)| {
-                format.captures_read(groups, url)?;
-                Some(groups.get(1).and_then(|(from, to)| url.get(from..to)).unwrap_or_default())
+            searches.iter_mut().find_map(|search| {
+                let group = search.first_group(url)?;
+                Some(group.and_then(|(from, to)| url.get(from..to)).unwrap_or_default())
             })
         });
         keys.append_option(key);
     }
     Arc::new(keys.finish())
+}
+
+/// A link format, ready to be looked for in many URLs.
+struct Format {
+    regex: Regex,
+    /// Where a match begins with one of a few texts and needs no second look, that is quicker than
+    /// to search for its end, its begin and its groups one after the other.
+    by_prefix: Option<ByPrefix>,
+}
+
+struct ByPrefix {
+    prefix: Prefilter,
+    matcher: onepass::DFA,
+}
+
+impl Format {
+    fn new(regex: &Regex) -> Format {
+        Format { regex: regex.clone(), by_prefix: ByPrefix::new(regex.as_str()) }
+    }
+}
+
+impl ByPrefix {
+    /// None where the format is not of that kind.
+    fn new(format: &str) -> Option<ByPrefix> {
+        let parsed = regex_syntax::parse(format).ok()?;
+        if parsed.properties().look_set_prefix().contains_anchor() {
+            return None;
+        }
+        let prefix = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, &parsed)?;
+        let nfa = NFA::compiler().build_from_hir(&parsed).ok()?;
+        let matcher = onepass::DFA::new_from_nfa(nfa).ok()?;
+        Some(ByPrefix { prefix, matcher })
+    }
+}
+
+/// A format, and room to work in.
+enum Search<'a> {
+    ByPrefix(&'a ByPrefix, onepass::Cache, Vec<Option<NonMaxUsize>>),
+    Plain(&'a Regex, regex::CaptureLocations),
+}
+
+impl Search<'_> {
+    fn new(format: &Format) -> Search<'_> {
+        match &format.by_prefix {
+            Some(format) => {
+                let groups = format.matcher.get_nfa().group_info().slot_len();
+                Search::ByPrefix(format, format.matcher.create_cache(), vec![None; groups])
+            }
+            None => Search::Plain(&format.regex, format.regex.capture_locations()),
+        }
+    }
+
+    /// Where the first group lies, if it took part in the match; none without a match.
+    fn first_group(&mut self, url: &str) -> Option<Option<(usize, usize)>> {
+        match self {
+            Search::Plain(regex, groups) => {
+                regex.captures_read(groups, url)?;
+                Some(groups.get(1))
+            }
+            Search::ByPrefix(ByPrefix { prefix, matcher }, cache, groups) => {
+                let mut from = 0;
+                loop {
+                    let rest = Span { start: from, end: url.len() };
+                    from = prefix.find(url.as_bytes(), rest)?.start;
+                    let at = Input::new(url).range(from..).anchored(Anchored::Yes);
+                    if let Ok(Some(_)) = matcher.try_search_slots(cache, &at, groups) {
+                        let place = |slot: usize| groups.get(slot).copied().flatten();
+                        return Some(place(2).zip(place(3)).map(|(a, b)| (a.get(), b.get())));
+                    }
+                    from += 1;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +140,32 @@ mod tests {
             None,
         ]));
         let expected = vec![Some("acorn"), Some("x"), Some(""), None, None];
+        let formats = formats.each_ref().map(Format::new);
         assert_eq!(keys(&formats, &urls).as_string_view(), &StringViewArray::from(expected));
+    }
+
+    #[test]
+    fn a_format_found_by_its_prefix_finds_what_the_format_finds() {
+        let formats = [
+            r"[?&]aff=[0-9a-f]{3}-([0-9A-Za-z]+)(?:&|#|$)",
+            r"aff=(a+)b",
+            r"(?:key|k)=([^&]*)",
+            r"ö=(\w)",
+        ];
+        let words =
+            ["?aff=", "&aff=", "aff=", "0af", "-", "A", "aaab", "&", "#", "key=", "ö", "k="];
+        for format in formats {
+            let plain = Regex::new(format).unwrap();
+            let format = Format::new(&plain);
+            assert!(format.by_prefix.is_some(), "{plain}");
+            let mut search = Search::new(&format);
+            for number in 0..words.len().pow(4) {
+                let word = |place: u32| words[number / words.len().pow(place) % words.len()];
+                let url: String = (0..4).map(word).collect();
+                let expected = plain.captures(&url).map(|groups| groups.get(1).map(|g| g.range()));
+                let found = search.first_group(&url).map(|group| group.map(|(a, b)| a..b));
+                assert_eq!(found, expected, "{plain} in {url}");
+            }
+        }
     }
 }

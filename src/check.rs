@@ -9,6 +9,7 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::ident;
 
+use crate::engine::write::NewFile;
 use crate::engine::{Engine, Params, timed};
 use crate::model::{self, Model};
 
@@ -22,9 +23,11 @@ pub async fn promise(engine: &Engine, name: &str, params: &Params) -> Result<Opt
     complaint(&format!("promise broken: {} ({name})", model.purpose), &rows)
 }
 
-/// Checks that the model's key is unique and not null in the registered table of its name.
-pub async fn key(engine: &Engine, model: &Model) -> Result<Option<String>> {
-    if model.key.is_empty() {
+/// Checks that the model's key is unique and not null in new files, one for each of their dates,
+/// of the table that is registered under its name. Their rows are only looked at again if they
+/// raised a doubt when they were written.
+pub async fn key(engine: &Engine, model: &Model, files: &[NewFile]) -> Result<Option<String>> {
+    if model.key.is_empty() || !files.iter().any(|file| file.is_key_in_doubt) {
         return Ok(None);
     }
     let columns: Vec<Expr> = model.key.iter().map(ident).collect();

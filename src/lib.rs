@@ -7,7 +7,7 @@
 //! - [`days`]: which dates are rewritten and read; pure
 //! - [`place`], [`raw`], [`reference`]: where inputs lie, and what can be wrong with them
 //! - [`warehouse`], [`origin`], [`plan`]: what is there, what it was made from, what is to be done
-//! - [`model`], [`engine`]: the SQL files, and the session that runs them over Parquet files
+//! - [`model`], [`engine`]: the SQL files, and the session that runs them
 //! - [`run`], [`check`], [`summary`]: the recipe, the promises, what was done
 //! - [`query`], [`explain`], [`demo`]: answers, and a made-up world
 //! - [`lock`], [`progress`], [`watchdog`], [`stop`]: one writer, patience, and how it ends
@@ -17,7 +17,8 @@
 //!
 //! - A business rule in Rust. Rust knows dates, places, files and promises; it names no report column.
 //! - SQL put together from text. Models are parsed as they stand, parameters are bound as values.
-//! - Own functions or operators in the engine: a distributed DataFusion can run the same files.
+//! - Own operators in the engine, and own functions but two, the key of a promotion link in the raw
+//!   clicks and `hash64`: a distributed DataFusion that has these can run the same files.
 //! - Floating point near money.
 //! - The clock, but for `main`. Settings from the environment, but for credentials and
 //!   `LOOKBACK_LOG`, which says what is logged.

@@ -24,6 +24,10 @@ use lookback::warehouse::Warehouse;
 use lookback::{explain, query, vacuum, watchdog};
 use tracing_subscriber::EnvFilter;
 
+/// Batches of rows come and go by the thousand on every core; what is free is given back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -21,7 +21,7 @@ pub struct Model {
     pub key: Vec<String>,
     /// Kept in the warehouse, rather than for the run.
     pub is_kept: bool,
-    /// A column of yes and no; rows of the one and of the other are kept in files of their own.
+    /// A column, a date or a boolean: rows of each of its values are kept apart.
     pub split: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
@@ -42,6 +42,8 @@ pub struct Column {
 pub enum ColumnKind {
     Date,
     Text,
+    /// Text that hardly ever comes again.
+    Id,
     /// Microseconds since 1970, UTC.
     Instant,
     Count,
@@ -56,6 +58,7 @@ impl ColumnKind {
         Ok(match text {
             "date" => ColumnKind::Date,
             "text" => ColumnKind::Text,
+            "id" => ColumnKind::Id,
             "instant" => ColumnKind::Instant,
             "count" => ColumnKind::Count,
             "boolean" => ColumnKind::Boolean,
@@ -68,23 +71,15 @@ impl ColumnKind {
         })
     }
 
-    /// As written to files.
-    pub fn written(self) -> DataType {
+    /// In memory. Texts are views, which are not copied.
+    pub fn data_type(self) -> DataType {
         match self {
             ColumnKind::Date => DataType::Date32,
-            ColumnKind::Text | ColumnKind::Json => DataType::Utf8,
+            ColumnKind::Text | ColumnKind::Id | ColumnKind::Json => DataType::Utf8View,
             ColumnKind::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             ColumnKind::Count => DataType::Int64,
             ColumnKind::Boolean => DataType::Boolean,
             ColumnKind::Decimal(precision, scale) => DataType::Decimal128(precision, scale),
-        }
-    }
-
-    /// As read back by queries: texts as views, which are not copied.
-    pub fn read(self) -> DataType {
-        match self.written() {
-            DataType::Utf8 => DataType::Utf8View,
-            other => other,
         }
     }
 }
@@ -149,12 +144,12 @@ impl Model {
         self.name.replace('.', "/")
     }
 
-    /// All declared columns, as written or as read.
-    pub fn schema(&self, data_type: fn(ColumnKind) -> DataType) -> SchemaRef {
+    /// All declared columns.
+    pub fn schema(&self) -> SchemaRef {
         let fields: Vec<Field> = self
             .columns
             .iter()
-            .map(|column| Field::new(&column.name, data_type(column.kind), true))
+            .map(|column| Field::new(&column.name, column.kind.data_type(), true))
             .collect();
         Arc::new(Schema::new(fields))
     }
@@ -194,9 +189,12 @@ const SOURCES: &[(&str, &str)] = sources![
     attribution / timeline,
     attribution / credits,
     attribution / conversions,
+    attribution / lines_to_book,
     attribution / order_slices,
+    attribution / moving_lines,
     attribution / line_events,
     attribution / movements,
+    report / visits,
     report / traffic,
     report / orders,
     report / refunds,

@@ -7,18 +7,18 @@
 -- params: $default_rate
 -- columns:
 --   order_date        date     local date on which the line was placed
---   order_id          text     the order
+--   order_id          id       the order
 --   line_id           text     the line within the order
 --   placed_at         instant  when it was placed
---   event_id          text     the placed event that counts
---   buyer_id          text     who ordered
+--   event_id          id       the placed event that counts
+--   buyer_id          id       who ordered
 --   store_id          text     where
 --   product_id        text     what
 --   category_id       text     the product's category
 --   country           text     the order's country
 --   amount            money    commission base in program currency, before refunds
 --   status            text     attributed, no_click or store_not_joined
---   click_id          text     the click that won
+--   click_id          id       the click that won
 --   clicked_at        instant  when that visit happened
 --   publisher_id      text     whose it was
 --   tracking_id       text     the publisher's own label

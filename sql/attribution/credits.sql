@@ -3,7 +3,7 @@
 -- grain:  one row per order line placed in the dates to make
 -- kept:   for the run
 -- reads:  attribution.placed_lines, attribution.timeline, reference.stores
--- params: $zone
+-- params: $zone, $slice
 --
 -- The latest click in the window wins, whichever publisher's it is: every click starts the
 -- window again (A2). Nothing is credited where the store had not joined at that moment (A3).
@@ -15,18 +15,17 @@ with placed_lines as (
 bounds as (
     select
         line,
-        slice,
         max(clicks_so_far) filter (where not is_order) as clicks_before_window,
         max(clicks_so_far) filter (where is_order) as clicks_before_order
     from attribution.timeline
-    where not is_click
-    group by line, slice
+    where not is_click and slice = $slice
+    group by line
 ),
 
 clicks as (
     select *
     from attribution.timeline
-    where is_click
+    where is_click and slice = $slice
 ),
 
 stores as (
@@ -37,7 +36,6 @@ stores as (
 judged as (
     select
         placed_lines.line,
-        bounds.slice,
         bounds.clicks_before_window,
         bounds.clicks_before_order,
         case
@@ -74,11 +72,9 @@ credited as (
     from judged
     left join clicks as winner
         on judged.status = 'attributed'
-        and judged.slice = winner.slice
         and judged.clicks_before_order = winner.clicks_so_far
     left join clicks as earliest
         on judged.status = 'attributed'
-        and judged.slice = earliest.slice
         and judged.clicks_before_window + 1 = earliest.clicks_so_far
 )
 

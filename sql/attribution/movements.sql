@@ -3,7 +3,7 @@
 -- grain:  one row per event of a line that counts, in the dates to make
 -- key:    report_date, event_id
 -- kept:   for the run
--- reads:  attribution.line_events
+-- reads:  attribution.line_events, attribution.moving_lines
 -- params: $from, $zone, $slice
 --
 -- An event belongs to the placed event of its line at or before it, unless that is longer
@@ -16,26 +16,28 @@ with line_events as (
     where slice = $slice
 ),
 
+lines as (
+    select line, status, commission_rate, original_amount, original_currency, fx_rate
+    from attribution.moving_lines
+    where slice = $slice
+),
+
 -- When each line was first paid, completed and cancelled.
 first_times as (
     select
-        order_id,
-        line_id,
-        placed_at,
+        line,
         min(event_at) filter (where movement = 'paid') as paid_at,
         min(event_at) filter (where movement = 'completed') as completed_at,
         min(event_at) filter (where movement = 'cancelled') as cancelled_at
     from line_events
-    group by order_id, line_id, placed_at
+    group by line
 ),
 
 -- Which of these had an effect: the line was not over before (M2 to M4). At one instant paid
 -- goes before completed, and completed before cancelled.
 outcomes as (
     select
-        order_id,
-        line_id,
-        placed_at,
+        line,
         case
             when (completed_at is null or paid_at <= completed_at)
                 and (cancelled_at is null or paid_at <= cancelled_at)
@@ -51,12 +53,7 @@ outcomes as (
 -- Of several of one kind at that instant the one with the smallest id.
 deciding as (
     select
-        outcomes.order_id,
-        outcomes.line_id,
-        outcomes.placed_at,
-        outcomes.booked_at,
-        outcomes.owed_at,
-        outcomes.voided_at,
+        outcomes.line,
         min(events.event_id) filter (where movement = 'paid' and event_at = booked_at)
             as booking_id,
         min(events.event_id) filter (where movement = 'completed' and event_at = owed_at)
@@ -65,20 +62,13 @@ deciding as (
             as cancellation_id
     from outcomes
     inner join line_events as events
-        on outcomes.order_id = events.order_id
-        and outcomes.line_id = events.line_id
-        and outcomes.placed_at = events.placed_at
-    group by
-        outcomes.order_id,
-        outcomes.line_id,
-        outcomes.placed_at,
-        outcomes.booked_at,
-        outcomes.owed_at,
-        outcomes.voided_at
+        on outcomes.line = events.line
+    where event_at in (booked_at, owed_at, voided_at)
+    group by outcomes.line
 ),
 
 refunds as (
-    select order_id, line_id, placed_at, event_id, event_at, original_amount
+    select line, event_id, event_at, original_amount
     from line_events
     where movement = 'refunded'
 ),
@@ -86,35 +76,32 @@ refunds as (
 -- What had been asked back when an event was over, itself included.
 asked_back as (
     select
-        events.order_id,
-        events.line_id,
-        events.placed_at,
-        events.movement,
-        events.event_id,
-        events.event_at,
+        events.entry,
         sum(refunds.original_amount) as refunds_asked
-    from line_events as events
-    inner join refunds
-        on events.order_id = refunds.order_id
-        and events.line_id = refunds.line_id
-        and events.placed_at = refunds.placed_at
+    from refunds
+    inner join line_events as events
+        on refunds.line = events.line
     where refunds.event_at < events.event_at
         or (refunds.event_at = events.event_at
             and events.movement = 'refunded'
             and refunds.event_id <= events.event_id)
-    group by
-        events.order_id,
-        events.line_id,
-        events.placed_at,
-        events.movement,
-        events.event_id,
-        events.event_at
+    group by events.entry
 ),
 
 judged as (
     select
-        events.*,
-        coalesce(refunds_asked, 0) as refunds_asked,
+        events.line,
+        events.event_id,
+        events.movement,
+        events.event_at,
+        events.original_amount,
+        events.reason,
+        lines.status,
+        lines.commission_rate,
+        lines.original_amount as line_original,
+        lines.original_currency as line_currency,
+        lines.fx_rate as line_fx_rate,
+        coalesce(asked_back.refunds_asked, 0) as refunds_asked,
         coalesce(movement = 'paid' and event_id = booking_id and event_at = booked_at, false)
             as is_booking,
         coalesce(movement = 'completed' and event_id = completion_id and event_at = owed_at, false)
@@ -129,28 +116,16 @@ judged as (
             as is_completed,
         coalesce(voided_at < event_at or (voided_at = event_at and turn >= 4), false)
             as is_cancelled
-    from line_events as events
-    inner join deciding
-        on events.order_id = deciding.order_id
-        and events.line_id = deciding.line_id
-        and events.placed_at = deciding.placed_at
-    left join (
-        select
-            order_id as asked_order_id,
-            line_id as asked_line_id,
-            placed_at as asked_placed_at,
-            movement as asked_movement,
-            event_id as asked_event_id,
-            event_at as asked_event_at,
-            refunds_asked
-        from asked_back
-    )
-        on events.order_id = asked_order_id
-        and events.line_id = asked_line_id
-        and events.placed_at = asked_placed_at
-        and events.movement = asked_movement
-        and events.event_id = asked_event_id
-        and events.event_at = asked_event_at
+    from lines
+    inner join outcomes
+        on lines.line = outcomes.line
+    left join deciding
+        on lines.line = deciding.line
+    inner join line_events as events
+        on lines.line = events.line
+    left join asked_back
+        on events.entry = asked_back.entry
+    where events.event_at >= $from
 ),
 
 -- The line's net amount after the event and before it (M1).
@@ -205,6 +180,7 @@ balanced as (
 
 select
     cast(event_at at time zone $zone as date) as report_date,
+    line,
     event_id,
     movement,
     event_at,
@@ -213,22 +189,7 @@ select
         or is_completion
         or is_cancellation
         or (movement = 'refunded' and left_before > left_after) as is_effective,
-    order_id,
-    line_id,
-    buyer_id,
-    store_id,
-    product_id,
-    category_id,
-    country,
     status,
-    publisher_id,
-    tracking_id,
-    click_id,
-    clicked_at,
-    placed_at,
-    seconds_to_order,
-    commission_rate,
-    rate_source,
     case when movement = 'placed' then net_after else net_after - net_before end as sale_amount,
     net_after,
     movement = 'refunded' and left_before > left_after and left_after = 0 as is_full_refund,
@@ -238,4 +199,3 @@ select
     case when movement in ('placed', 'refunded') then line_currency end as original_currency,
     reason
 from balanced
-where event_at >= $from

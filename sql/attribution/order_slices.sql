@@ -1,24 +1,19 @@
--- Where to cut the orders that may have something to book into slices of about as many lines.
+-- Where to cut the orders that have something to book into slices of about as many lines.
 --
 -- grain:  one row per slice
 -- kept:   for the run
--- reads:  attribution.conversions
--- params: $from, $to, $horizon, $slices
---
--- Every sixtieth line is enough to know where: those placed in the first second of a minute.
-with sampled as (
+-- reads:  attribution.lines_to_book
+-- params: $slices
+with lines as (
     select order_id
-    from attribution.conversions
-    where placed_at >= $from - $horizon
-        and placed_at < $to
-        and extract(second from placed_at) = 0
+    from attribution.lines_to_book
 ),
 
 sliced as (
     select
         order_id,
         ntile($slices) over (order by order_id) as slice
-    from sampled
+    from lines
 )
 
 select distinct min(order_id) as first_order

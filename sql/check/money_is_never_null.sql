@@ -1,7 +1,7 @@
 -- Every movement has its amounts: sums would pass over one that is null.
 --
 -- reads:  attribution.movements
-select report_date, event_id, order_id, line_id, movement
+select report_date, event_id, movement
 from attribution.movements
 where sale_amount is null
     or net_after is null

@@ -1,20 +1,21 @@
 -- Every raw click with the first reason to reject it, or none; duplicates are found later.
 --
--- grain:  one row per raw click of the landing dates to read
+-- grain:  one row per raw click of the landing date
 -- kept:   for the run, the settled rows apart
 -- split:  is_settled
 -- reads:  raw.clicks, reference.links, clean.repeated_click_ids
--- params: $late, $ahead
+-- params: $dt, $first_dt, $late, $ahead
 --
 -- A click is settled when nothing speaks against it and no other row has its id. Nearly all
--- are; what only a rejected row is asked for is kept of the others alone.
+-- are; what only a rejected row is asked for is kept of the others alone. Of landing dates before
+-- those to clean only what may make others duplicates is kept.
 with links as (
     select link_key, publisher_id, tracking_id, valid_from, valid_to
     from reference.links
 ),
 
 repeated as (
-    select click_id
+    select id_number
     from clean.repeated_click_ids
 ),
 
@@ -23,7 +24,7 @@ judged as (
         raw.*,
         links.publisher_id,
         links.tracking_id,
-        repeated.click_id is not null as is_repeated,
+        repeated.id_number is not null as is_repeated,
         case
             when raw.click_id is null then 'missing_click_id'
             when raw.clicked_at is null then 'missing_time'
@@ -38,7 +39,8 @@ judged as (
         and (links.valid_from is null or links.valid_from <= raw.clicked_at)
         and (links.valid_to is null or raw.clicked_at < links.valid_to)
     left join repeated
-        on raw.click_id = repeated.click_id
+        on hash64(raw.click_id) = repeated.id_number
+    where raw.dt = $dt
 )
 
 select
@@ -60,3 +62,4 @@ select
     tracking_id,
     reject_reason
 from judged
+where dt >= $first_dt or (is_repeated and reject_reason is null)

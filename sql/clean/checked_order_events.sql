@@ -1,17 +1,18 @@
 -- Every raw order event with the first reason to reject it, or none, and its money; duplicates
 -- are found later.
 --
--- grain:  one row per raw order event of the landing dates to read
+-- grain:  one row per raw order event of the landing date
 -- kept:   for the run, the settled rows apart
 -- split:  is_settled
 -- reads:  raw.orders, reference.fx_rates, clean.repeated_event_ids
--- params: $first_dt, $last_dt, $late, $ahead, $late_days, $dedup_days, $currency
+-- params: $dt, $first_dt, $late, $ahead, $late_days, $currency
 --
 -- Amounts arrive as exact text of whatever decimal type the log has, so that "by value, at
 -- most 4 decimals" is a question about digits, and nothing is rounded before it is judged.
 -- A cast to fewer decimals rounds half away from zero (C6).
 --
--- An event is settled when nothing speaks against it and no other row has its id.
+-- An event is settled when nothing speaks against it and no other row has its id. Of landing
+-- dates before those to clean only what may make others duplicates is kept.
 with raw_orders as (
     select
         raw.*,
@@ -20,20 +21,21 @@ with raw_orders as (
             then cast(amount as decimal(18, 4))
         end as exact_amount
     from raw.orders as raw
+    where raw.dt = $dt
 ),
 
--- The rate of each UTC date an event of these landing dates may have: the latest one on or
--- before it.
+-- The rate of each UTC date an event of this landing date may have: the latest one on or before
+-- it.
 fx_dates as (
     select
         currency,
         rate,
         unnest(
             generate_series(
-                greatest(rate_date, cast($first_dt - $dedup_days - $late_days as date)),
+                greatest(rate_date, cast($dt - $late_days as date)),
                 least(
                     cast(valid_to - interval '24 hours' as date),
-                    cast($last_dt + interval '1 day' as date)
+                    cast($dt + interval '1 day' as date)
                 ),
                 interval '1 day'
             )
@@ -60,14 +62,14 @@ converted as (
 ),
 
 repeated as (
-    select event_id
+    select id_number
     from clean.repeated_event_ids
 ),
 
 judged as (
     select
         converted.*,
-        repeated.event_id is not null as is_repeated,
+        repeated.id_number is not null as is_repeated,
         case
             when converted.event_id is null then 'missing_event_id'
             when event_at is null then 'missing_time'
@@ -89,10 +91,11 @@ judged as (
         end as reject_reason
     from repeated
     right join converted
-        on converted.event_id = repeated.event_id
+        on hash64(converted.event_id) = repeated.id_number
 )
 
 select
     reject_reason is null and not is_repeated as is_settled,
     *
 from judged
+where dt >= $first_dt or (is_repeated and reject_reason is null)

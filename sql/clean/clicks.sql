@@ -7,13 +7,13 @@
 -- params: $dt
 -- columns:
 --   dt            date     UTC date on which the row arrived
---   click_id      text     the log's own id
+--   click_id      id       the log's own id
 --   clicked_at    instant  when the visit happened
 --   link_key      text     the promotion link, as its URL names it
 --   publisher_id  text     whose link it was at that moment
 --   tracking_id   text     the publisher's own label for the link
---   buyer_id      text     the logged buyer, else the one known for the visitor
---   visitor_id    text     cookie or device
+--   buyer_id      id       the logged buyer, else the one known for the visitor
+--   visitor_id    id       cookie or device
 --   store_id      text     store of the page landed on
 --   product_id    text     product of the page landed on
 --   country       text     as logged

@@ -7,12 +7,12 @@
 -- params: $dt
 -- columns:
 --   dt                 date           UTC date on which the row arrived
---   event_id           text           the log's own id
+--   event_id           id             the log's own id
 --   event_type         text           placed, paid, completed, cancelled or refunded
 --   event_at           instant        when it happened
---   order_id           text           the order
+--   order_id           id             the order
 --   line_id            text           the line within the order
---   buyer_id           text           as logged; placed events have it
+--   buyer_id           id             as logged; placed events have it
 --   store_id           text           as logged; placed events have it
 --   product_id         text           as logged
 --   category_id        text           as logged

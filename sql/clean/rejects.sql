@@ -9,7 +9,7 @@
 --   dt      date  UTC date on which the row arrived
 --   log     text  clicks or orders
 --   reason  text  the first reason of C1 or C2 that applied
---   row_id  text  its click_id or event_id, if it has one
+--   row_id  id    its click_id or event_id, if it has one
 --   record  json  the raw row with all its columns, values as text
 --
 -- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is

@@ -1,29 +1,30 @@
--- Ids that are there more than once: only their rows can be duplicates.
+-- Ids that may be there more than once, as numbers: only rows with such an id can be duplicates.
 --
--- grain:  one row per id
+-- grain:  one row per number
 -- kept:   for the run
 -- reads:  raw.clicks, clean.clicks, clean.rejects
--- params: $first_dt
-with new as (
+--
+-- Two ids may share a number, once in a great while. Whether a row is a duplicate is decided by
+-- its id, later, so that a number too many costs a moment and changes nothing.
+with ids as (
     select click_id
     from raw.clicks
     where click_id is not null
-),
-
--- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
-known as (
-    select click_id from clean.clicks where dt < $first_dt
+    union all
+    -- Ids that were valid on landing dates that are clean already: those kept, and their duplicates.
+    select click_id from clean.clicks
     union all
     select row_id as click_id
     from clean.rejects
-    where log = 'clicks' and reason = 'duplicate' and dt < $first_dt
+    where log = 'clicks' and reason = 'duplicate'
+),
+
+numbers as (
+    select hash64(click_id) as id_number
+    from ids
 )
 
-select click_id
-from new
-group by click_id
+select id_number
+from numbers
+group by id_number
 having count(*) > 1
-union
-select click_id
-from known
-where click_id in (select click_id from new)

@@ -10,7 +10,7 @@
 -- then time, then content) and each looks at the one before it. Rows that fail another
 -- check take no part: a broken copy must not push out the good one.
 with repeated as (
-    select click_id
+    select id_number
     from clean.repeated_click_ids
 ),
 
@@ -20,13 +20,14 @@ checked as (
     where not is_settled and reject_reason is null
 ),
 
--- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
+-- Ids that were valid on landing dates that are clean already: those kept, and their
+-- duplicates.
 known as (
-    select dt, click_id from clean.clicks where dt < $first_dt
+    select dt, click_id from clean.clicks
     union all
     select dt, row_id as click_id
     from clean.rejects
-    where log = 'clicks' and reason = 'duplicate' and dt < $first_dt
+    where log = 'clicks' and reason = 'duplicate'
 ),
 
 candidates as (
@@ -40,7 +41,7 @@ candidates as (
         dt, click_id, null, null, null, null, null, null, null, null, null, null, null,
         null, false as is_raw
     from known
-    where click_id in (select click_id from repeated)
+    where hash64(click_id) in (select id_number from repeated)
 ),
 
 in_order as (

@@ -1,29 +1,30 @@
--- Ids that are there more than once: only their rows can be duplicates.
+-- Ids that may be there more than once, as numbers: only rows with such an id can be duplicates.
 --
--- grain:  one row per id
+-- grain:  one row per number
 -- kept:   for the run
 -- reads:  raw.orders, clean.order_events, clean.rejects
--- params: $first_dt
-with new as (
+--
+-- Two ids may share a number, once in a great while. Whether a row is a duplicate is decided by
+-- its id, later, so that a number too many costs a moment and changes nothing.
+with ids as (
     select event_id
     from raw.orders
     where event_id is not null
-),
-
--- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
-known as (
-    select event_id from clean.order_events where dt < $first_dt
+    union all
+    -- Ids that were valid on landing dates that are clean already: those kept, and their duplicates.
+    select event_id from clean.order_events
     union all
     select row_id as event_id
     from clean.rejects
-    where log = 'orders' and reason = 'duplicate' and dt < $first_dt
+    where log = 'orders' and reason = 'duplicate'
+),
+
+numbers as (
+    select hash64(event_id) as id_number
+    from ids
 )
 
-select event_id
-from new
-group by event_id
+select id_number
+from numbers
+group by id_number
 having count(*) > 1
-union
-select event_id
-from known
-where event_id in (select event_id from new)

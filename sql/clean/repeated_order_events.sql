@@ -10,7 +10,7 @@
 -- then time, then content) and each looks at the one before it. Rows that fail another
 -- check take no part: a broken copy must not push out the good one.
 with repeated as (
-    select event_id
+    select id_number
     from clean.repeated_event_ids
 ),
 
@@ -20,13 +20,14 @@ checked as (
     where not is_settled and reject_reason is null
 ),
 
--- Ids that were valid on landing dates cleaned before: those kept, and their duplicates.
+-- Ids that were valid on landing dates that are clean already: those kept, and their
+-- duplicates.
 known as (
-    select dt, event_id from clean.order_events where dt < $first_dt
+    select dt, event_id from clean.order_events
     union all
     select dt, row_id as event_id
     from clean.rejects
-    where log = 'orders' and reason = 'duplicate' and dt < $first_dt
+    where log = 'orders' and reason = 'duplicate'
 ),
 
 candidates as (
@@ -40,7 +41,7 @@ candidates as (
         dt, event_id, null, null, null, null, null, null, null, null, null, null, null,
         null, null, null, null, null, null, false as is_raw
     from known
-    where event_id in (select event_id from repeated)
+    where hash64(event_id) in (select id_number from repeated)
 ),
 
 in_order as (

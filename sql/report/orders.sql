@@ -3,7 +3,7 @@
 -- grain:  one row per day, store and publisher with an effective event
 -- key:    report_date, store_id, publisher_id
 -- kept:   as report/orders
--- reads:  attribution.movements
+-- reads:  attribution.movements, attribution.moving_lines
 -- params: $from, $to
 -- columns:
 --   report_date           date   local date of the events
@@ -24,21 +24,22 @@
 --   cancelled_lines       count  order lines
 --   cancelled_amount      money  their net amount when cancelled
 with movements as (
-    select
-        report_date,
-        store_id,
-        case when status = 'attributed' then publisher_id else '(unattributed)' end
-            as publisher_id,
-        movement,
-        order_id,
-        net_after,
-        pending_commission,
-        approved_commission
+    select report_date, line, movement, net_after, pending_commission, approved_commission
     from attribution.movements
     where is_effective
         and movement <> 'refunded'
         and event_at >= $from
         and event_at < $to
+),
+
+lines as (
+    select
+        line,
+        order_id,
+        store_id,
+        case when status = 'attributed' then publisher_id else '(unattributed)' end
+            as publisher_id
+    from attribution.moving_lines
 ),
 
 -- One row per order, so that orders are counted once each below.
@@ -54,6 +55,8 @@ orders as (
         sum(pending_commission) as pending_commission,
         sum(approved_commission) as approved_commission
     from movements
+    inner join lines
+        on movements.line = lines.line
     group by report_date, store_id, publisher_id, movement, order_id
 )
 

@@ -3,7 +3,7 @@
 -- grain:  one row per day, store and publisher with an effective refund
 -- key:    report_date, store_id, publisher_id
 -- kept:   as report/refunds
--- reads:  attribution.movements
+-- reads:  attribution.movements, attribution.moving_lines
 -- params: $from, $to
 -- columns:
 --   report_date        date   local date of the refunds
@@ -18,16 +18,7 @@
 --   approved_reversed  money  owed commission taken back
 with movements as (
     select
-        report_date,
-        store_id,
-        case when status = 'attributed' then publisher_id else '(unattributed)' end
-            as publisher_id,
-        order_id,
-        line_id,
-        is_full_refund,
-        sale_amount,
-        pending_commission,
-        approved_commission
+        report_date, line, is_full_refund, sale_amount, pending_commission, approved_commission
     from attribution.movements
     where is_effective
         and movement = 'refunded'
@@ -36,6 +27,17 @@ with movements as (
 ),
 
 lines as (
+    select
+        line,
+        order_id,
+        line_id,
+        store_id,
+        case when status = 'attributed' then publisher_id else '(unattributed)' end
+            as publisher_id
+    from attribution.moving_lines
+),
+
+refunded_lines as (
     select
         report_date,
         store_id,
@@ -48,6 +50,8 @@ lines as (
         -sum(pending_commission) as pending_reversed,
         -sum(approved_commission) as approved_reversed
     from movements
+    inner join lines
+        on movements.line = lines.line
     group by report_date, store_id, publisher_id, order_id, line_id
 ),
 
@@ -64,7 +68,7 @@ orders as (
         sum(full_refunds) as full_refunds,
         sum(pending_reversed) as pending_reversed,
         sum(approved_reversed) as approved_reversed
-    from lines
+    from refunded_lines
     group by report_date, store_id, publisher_id, order_id
 )
 

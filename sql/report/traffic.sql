@@ -1,10 +1,10 @@
 -- Visits per day and where they came from, with the orders of the day that such visits earned.
 --
--- grain:  one row per day, link, page and kind of visitor
+-- grain:  one row per link, page and kind of visitor on the day
 -- key:    report_date, publisher_id, tracking_id, store_id, country, device
 -- kept:   as report/traffic
--- reads:  clean.clicks, attribution.credits
--- params: $from, $to, $zone
+-- reads:  report.visits, attribution.credits
+-- params: $date
 -- columns:
 --   report_date   date   local date of the visits, and of the orders
 --   publisher_id  text   whose link it was
@@ -22,21 +22,14 @@
 -- which may have happened weeks before: such rows have no clicks of their own.
 with visits as (
     select
-        cast(clicked_at at time zone $zone as date) as report_date,
-        publisher_id,
-        coalesce(tracking_id, '(none)') as tracking_id,
-        coalesce(store_id, '(none)') as store_id,
-        coalesce(country, '(none)') as country,
-        coalesce(device, '(none)') as device,
-        visitor_id,
-        case when visitor_id is null then buyer_id end as buyer_without_visitor
-    from clean.clicks
-    where clicked_at >= $from and clicked_at < $to
+        publisher_id, tracking_id, store_id, country, device, visitor_id,
+        buyer_without_visitor
+    from report.visits
+    where report_date = $date
 ),
 
 orders as (
     select
-        order_date as report_date,
         publisher_id,
         coalesce(tracking_id, '(none)') as tracking_id,
         coalesce(click_store_id, '(none)') as store_id,
@@ -45,54 +38,52 @@ orders as (
         order_id,
         amount
     from attribution.credits
-    where status = 'attributed' and placed_at >= $from and placed_at < $to
+    where status = 'attributed' and order_date = $date
 ),
 
 -- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.
 visitors as (
     select
-        report_date, publisher_id, tracking_id, store_id, country, device,
-        visitor_id,
+        publisher_id, tracking_id, store_id, country, device, visitor_id,
         buyer_without_visitor,
         count(*) as clicks
     from visits
     group by
-        report_date, publisher_id, tracking_id, store_id, country, device, visitor_id,
+        publisher_id, tracking_id, store_id, country, device, visitor_id,
         buyer_without_visitor
 ),
 
 visit_counts as (
     select
-        report_date, publisher_id, tracking_id, store_id, country, device,
+        publisher_id, tracking_id, store_id, country, device,
         sum(clicks) as clicks,
         count(visitor_id) + count(buyer_without_visitor) as visitors,
         0 as orders,
         0 as order_lines,
         cast(0 as decimal(38, 2)) as order_amount
     from visitors
-    group by report_date, publisher_id, tracking_id, store_id, country, device
+    group by publisher_id, tracking_id, store_id, country, device
 ),
 
 distinct_orders as (
     select
-        report_date, publisher_id, tracking_id, store_id, country, device,
-        order_id,
+        publisher_id, tracking_id, store_id, country, device, order_id,
         count(*) as order_lines,
         sum(amount) as order_amount
     from orders
-    group by report_date, publisher_id, tracking_id, store_id, country, device, order_id
+    group by publisher_id, tracking_id, store_id, country, device, order_id
 ),
 
 order_counts as (
     select
-        report_date, publisher_id, tracking_id, store_id, country, device,
+        publisher_id, tracking_id, store_id, country, device,
         0 as clicks,
         0 as visitors,
         count(*) as orders,
         sum(order_lines) as order_lines,
         cast(sum(order_amount) as decimal(38, 2)) as order_amount
     from distinct_orders
-    group by report_date, publisher_id, tracking_id, store_id, country, device
+    group by publisher_id, tracking_id, store_id, country, device
 ),
 
 both_counts as (
@@ -102,7 +93,7 @@ both_counts as (
 )
 
 select
-    report_date,
+    $date as report_date,
     publisher_id,
     tracking_id,
     store_id,
@@ -114,5 +105,5 @@ select
     sum(order_lines) as order_lines,
     sum(order_amount) as order_amount
 from both_counts
-group by report_date, publisher_id, tracking_id, store_id, country, device
+group by publisher_id, tracking_id, store_id, country, device
 order by report_date, publisher_id, tracking_id, store_id, country, device

@@ -1,9 +1,9 @@
 //! A table that is a list of Parquet files, as plain as can be: the list was made before, is not
 //! looked up again, and so is a snapshot. One column may come from the files' partition.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,13 +17,16 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::write::ScratchFile;
+/// Columns that have the same value in all rows of a file or part.
+pub type Constants = BTreeMap<String, ScalarValue>;
 
 /// One Parquet file of a table.
 #[derive(Debug, Clone)]
@@ -33,18 +36,6 @@ pub struct DataFile {
     /// Value of the partition column for all its rows.
     pub partition: Option<ScalarValue>,
     pub rows: Option<u64>,
-}
-
-impl DataFile {
-    fn scratch(file: &ScratchFile) -> Result<DataFile> {
-        let size = std::fs::metadata(&file.path).with_context(|| file.path.display().to_string());
-        Ok(DataFile {
-            path: Path::from_absolute_path(&file.path)?,
-            size: size?.len(),
-            partition: file.part.map(|part| ScalarValue::Boolean(Some(part))),
-            rows: Some(file.rows),
-        })
-    }
 }
 
 /// A fixed list of files, all in one store and of one schema.
@@ -82,23 +73,6 @@ impl FileTable {
         FileTable { readers: Some(readers), ..self }
     }
 
-    /// Files that this run wrote to its scratch folder, of rows with these columns.
-    pub fn scratch(
-        columns: &Schema,
-        split: Option<&str>,
-        files: &[ScratchFile],
-    ) -> Result<FileTable> {
-        let (split, columns): (Vec<Field>, Vec<Field>) = columns
-            .fields()
-            .iter()
-            .map(|field| Field::new(field.name(), field.data_type().clone(), true))
-            .partition(|field| Some(field.name().as_str()) == split);
-        let store = ObjectStoreUrl::local_filesystem();
-        let files = files.iter().map(DataFile::scratch).collect::<Result<_>>()?;
-        let columns = Arc::new(Schema::new(columns));
-        Ok(FileTable::new(store, columns, split.into_iter().next(), files))
-    }
-
     /// Positions of columns as queries see them, as positions in what is scanned.
     fn scanned_positions(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
         let partitions = self.scanned.table_partition_cols().len();
@@ -108,7 +82,14 @@ impl FileTable {
         positions.map(|position| (position + columns - partitions) % columns).collect()
     }
 
-    fn statistics(&self, files: &[DataFile]) -> Statistics {
+    fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
+        let partition = self.scanned.table_partition_cols().iter().zip(&file.partition);
+        let partition = partition.map(|(column, value)| (column.name().clone(), value.clone()));
+        let constants: Constants = partition.collect();
+        !filters.iter().any(|filter| is_never(filter, &constants))
+    }
+
+    fn statistics(&self, files: &[&DataFile]) -> Statistics {
         let mut statistics = Statistics::new_unknown(self.scanned.table_schema());
         let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
         if let Some(rows) = rows {
@@ -139,15 +120,16 @@ impl TableProvider for FileTable {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
+        let listed: Vec<&DataFile> =
+            self.files.iter().filter(|file| self.may_match(file, filters)).collect();
+        if listed.is_empty() {
             let schema = project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let files: Vec<PartitionedFile> = self
-            .files
+        let files: Vec<PartitionedFile> = listed
             .iter()
             .map(|file| {
                 let statistics = self.statistics(std::slice::from_ref(file));
@@ -172,10 +154,32 @@ impl TableProvider for FileTable {
         }
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
-            .with_statistics(self.statistics(&self.files))
+            .with_statistics(self.statistics(&listed))
             .with_projection_indices(Some(self.scanned_positions(projection)))?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+/// Whether a filter can hold for no row that has these values.
+pub fn is_never(filter: &Expr, constants: &Constants) -> bool {
+    let value = |column: &Expr| match column {
+        Expr::Column(column) => constants.get(&column.name),
+        _ => None,
+    };
+    let differs = |column: &Expr, literal: &Expr| match (value(column), literal) {
+        (Some(value), Expr::Literal(literal, _)) => {
+            value.data_type() == literal.data_type() && value != literal
+        }
+        _ => false,
+    };
+    match filter {
+        Expr::Column(_) => value(filter) == Some(&ScalarValue::Boolean(Some(false))),
+        Expr::Not(column) => value(column) == Some(&ScalarValue::Boolean(Some(true))),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            differs(left, right) || differs(right, left)
+        }
+        _ => false,
     }
 }

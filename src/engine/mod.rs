@@ -1,10 +1,11 @@
-//! The query engine: a session over file-backed tables that runs the SQL files. The only folder
-//! that knows DataFusion's session.
+//! The query engine: a session that runs the SQL files over tables in Parquet files, and over those
+//! that are kept for the run only. The only folder that knows DataFusion's session.
 //!
 //! Refuses to know what a table means, and to put SQL together: a model's text is parsed as it
 //! stands, its parameters are bound as values.
 
 pub mod files;
+mod hash64;
 mod scratch;
 pub mod write;
 
@@ -36,9 +37,7 @@ use tokio::task::JoinSet;
 
 use crate::model::Model;
 use crate::place::Place;
-use files::FileTable;
-use scratch::Scratch;
-use write::{ScratchFile, scratch};
+use scratch::{Part, Scratch, ScratchTable};
 
 /// How the engine splits work. Never changes a row.
 #[derive(Debug, Clone)]
@@ -52,7 +51,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Tuning {
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Tuning { partitions, batch_size: 8192, memory: None }
+        Tuning { partitions, batch_size: 32_768, memory: None }
     }
 }
 
@@ -79,7 +78,6 @@ pub struct Engine {
     session: SessionContext,
     instead: Replacements,
     scratch: Scratch,
-    tables_written: std::sync::atomic::AtomicUsize,
 }
 
 const SCHEMAS: [&str; 6] = ["raw", "reference", "clean", "attribution", "report", "check"];
@@ -93,13 +91,14 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new(tuning.memory.is_some())?;
         let session = SessionContext::new_with_config_rt(config, runtime(tuning, &scratch)?);
+        session.register_udf(hash64::hash64());
         let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
-        let engine = Engine { session, instead, scratch, tables_written: 0.into() };
+        let engine = Engine { session, instead, scratch };
         engine
             .add_store(&Place::parse(&engine.scratch.path().to_string_lossy(), Path::new("/"))?)?;
         Ok(engine)
@@ -170,13 +169,15 @@ impl Engine {
         self.stream_in(self.session.state(), model, params).await
     }
 
-    /// The same on one core, for work that is done for many partitions side by side.
-    pub async fn stream_on_one_core(
+    /// The same on some of the cores, at least one, for work that is done for many partitions side
+    /// by side.
+    pub async fn stream_on(
         &self,
+        cores: usize,
         model: &Model,
         params: &Params,
     ) -> Result<SendableRecordBatchStream> {
-        self.stream_in(self.on_one_core(), model, params).await
+        self.stream_in(self.on(cores), model, params).await
     }
 
     async fn stream_in(
@@ -206,42 +207,85 @@ impl Engine {
         timed(model.name, rows).await.with_context(|| format!("cannot run {}", model.name))
     }
 
-    /// Runs a model that is kept for the run: writes its rows to scratch files and registers them
+    /// Runs a model that is kept for the run: keeps its rows as a scratch table and registers it
     /// under its name. Returns the number of rows.
     pub async fn materialise(&self, model: &'static Model, params: &Params) -> Result<u64> {
+        self.forget(model.name)?;
         let run = async {
             let frame = self.plan(model, params).await?;
-            let (schema, files) = self.write_scratch(model, frame).await?;
-            self.keep(model, &schema, files)
+            let (schema, parts) = self.write_scratch(model, frame).await?;
+            self.keep(model.name, &schema, parts)
         };
         timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
     }
 
-    /// The same for a model that is made slice by slice, as many at once as there are cores: each of
-    /// `slices` are parameters that make a part of its rows.
+    /// The same for a model that is made slice by slice, as many at once as there are cores, which
+    /// share them out if they are fewer: each of `slices` are parameters that make a part of its rows.
     pub async fn materialise_slices(
         &self,
         model: &'static Model,
         slices: &[Params],
     ) -> Result<u64> {
+        self.forget(model.name)?;
+        let (schema, parts) = timed(model.name, self.write_slices(model, slices)).await?;
+        self.keep(model.name, &schema, parts)
+    }
+
+    /// The same for models of which each reads those before it, but of no slices other than its own:
+    /// so all of them are made for some slices before the next ones. Only those that `is_needed`
+    /// says are there afterwards.
+    pub async fn materialise_together(
+        &self,
+        models: &[&'static Model],
+        slices: &[Params],
+        is_needed: impl Fn(&Model) -> bool,
+    ) -> Result<()> {
         let cores = self.session.state().config().target_partitions();
+        let mut made: BTreeMap<&str, (SchemaRef, Vec<Part>)> = BTreeMap::new();
+        for slices in slices.chunks(cores) {
+            for model in models {
+                self.forget(model.name)?;
+                let (schema, parts) = timed(model.name, self.write_slices(model, slices)).await?;
+                if is_needed(model) {
+                    let all = made.entry(model.name).or_insert((schema.clone(), Vec::new()));
+                    all.1.extend(parts.iter().cloned());
+                }
+                self.keep(model.name, &schema, parts)?;
+            }
+        }
+        for model in models {
+            self.forget(model.name)?;
+        }
+        for (name, (schema, parts)) in made {
+            self.keep(name, &schema, parts)?;
+        }
+        Ok(())
+    }
+
+    async fn write_slices(
+        &self,
+        model: &'static Model,
+        slices: &[Params],
+    ) -> Result<(SchemaRef, Vec<Part>)> {
+        let cores = self.session.state().config().target_partitions();
+        let count = slices.len().max(1);
         let run = async {
-            let parts = slices.iter().map(|params| async {
-                let frame = self.plan_in(self.on_one_core(), model, params).await?;
+            let slices = slices.iter().map(|params| async {
+                let frame = self.plan_in(self.on(cores / count), model, params).await?;
                 self.write_scratch(model, frame).await
             });
-            let parts: Vec<_> = stream::iter(parts).buffered(cores).try_collect().await?;
-            let (schema, _) = parts.first().context("no slice")?.clone();
-            self.keep(model, &schema, parts.into_iter().flat_map(|(_, files)| files).collect())
+            let slices: Vec<_> = stream::iter(slices).buffered(cores).try_collect().await?;
+            let (schema, _) = slices.first().context("no slice")?.clone();
+            anyhow::Ok((schema, slices.into_iter().flat_map(|(_, parts)| parts).collect()))
         };
-        timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
+        run.await.with_context(|| format!("cannot run {}", model.name))
     }
 
     async fn write_scratch(
         &self,
         model: &'static Model,
         frame: DataFrame,
-    ) -> Result<(SchemaRef, Vec<ScratchFile>)> {
+    ) -> Result<(SchemaRef, Vec<Part>)> {
         let task = frame.task_ctx();
         let plan = frame.create_physical_plan().await?;
         let schema = plan.schema();
@@ -249,51 +293,54 @@ impl Engine {
         // Whichever fails first is heard first: what a partition that panicked was to share with
         // the others, they would wait for without end.
         let mut writes = JoinSet::new();
-        for rows in execute_stream_partitioned(plan, Arc::new(task))? {
-            let path = self.scratch_file(model.name);
-            writes.spawn(async move { scratch(rows, &path, model.split.as_deref()).await });
+        for (partition, rows) in
+            execute_stream_partitioned(plan, Arc::new(task))?.into_iter().enumerate()
+        {
+            let writing = self.scratch.writing(model.name, model.split.as_deref());
+            writes.spawn(async move { anyhow::Ok((partition, writing.write(rows).await?)) });
         }
-        let mut files = Vec::new();
+        let mut parts = Vec::new();
         while let Some(written) = writes.join_next().await {
-            files.extend(written??);
+            parts.push(written??);
         }
-        files.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok((schema, files))
+        parts.sort_by_key(|(partition, _)| *partition);
+        Ok((schema, parts.into_iter().flat_map(|(_, parts)| parts).collect()))
     }
 
-    fn keep(&self, model: &Model, schema: &Schema, files: Vec<ScratchFile>) -> Result<u64> {
-        let table = FileTable::scratch(schema, model.split.as_deref(), &files)?;
-        self.register(model.name, Arc::new(table))?;
-        Ok(files.iter().map(|file| file.rows).sum())
+    fn keep(&self, name: &str, schema: &Schema, parts: Vec<Part>) -> Result<u64> {
+        let table = ScratchTable::new(schema, parts)?;
+        let rows = table.rows();
+        self.register(name, Arc::new(table))?;
+        Ok(rows)
     }
 
-    /// Makes a few rows known as a table, through a scratch file like every other table.
+    /// Makes a few rows known as a table.
     pub async fn register_rows(&self, name: &str, batch: RecordBatch) -> Result<()> {
-        let path = self.scratch_file(name);
         let schema = batch.schema();
         let stream = futures::stream::iter([Ok(batch)]);
         let stream = RecordBatchStreamAdapter::new(schema.clone(), stream);
-        let files = scratch(Box::pin(stream), &path, None).await?;
-        self.register(name, Arc::new(FileTable::scratch(&schema, None, &files)?))
+        let parts = self.scratch.writing(name, None).write(Box::pin(stream)).await?;
+        self.keep(name, &schema, parts)?;
+        Ok(())
     }
 
     /// Registers a model without rows, so that others that read it can be planned.
     pub async fn register_empty(&self, model: &Model, params: &Params) -> Result<()> {
         let plan = self.plan(model, params).await?;
-        let schema = plan.schema().as_arrow();
-        let table = FileTable::scratch(schema, model.split.as_deref(), &[])?;
-        self.register(model.name, Arc::new(table))
+        self.keep(model.name, plan.schema().as_arrow(), Vec::new())?;
+        Ok(())
     }
 
-    fn on_one_core(&self) -> SessionState {
+    /// Drops a table that is not needed any more.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        self.session.deregister_table(name)?;
+        Ok(())
+    }
+
+    fn on(&self, cores: usize) -> SessionState {
         let mut state = self.session.state();
-        state.config_mut().options_mut().execution.target_partitions = 1;
+        state.config_mut().options_mut().execution.target_partitions = cores.max(1);
         state
-    }
-
-    fn scratch_file(&self, name: &str) -> std::path::PathBuf {
-        let count = self.tables_written.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.scratch.path().join(format!("{name}-{count}.parquet"))
     }
 }
 

@@ -1,13 +1,11 @@
-//! Rows to Parquet files: scratch files for the run, and the files of a partitioned table.
+//! Rows to the Parquet files of a partitioned table.
 
-use std::fs::File;
-use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
-use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not};
-use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringViewBuilder};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Date32Type, SchemaRef};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::execution::SendableRecordBatchStream;
@@ -15,102 +13,17 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
+use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncFileWriter;
-use parquet::arrow::{ArrowWriter, AsyncArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::hash64::hashes;
 use crate::model::{ColumnKind, Model};
 use crate::place::Place;
 use crate::progress::beat;
-
-/// A scratch file of this run, and which rows of its table it holds.
-#[derive(Debug, Clone)]
-pub struct ScratchFile {
-    pub path: PathBuf,
-    pub rows: u64,
-    /// The value of the column that splits the table.
-    pub part: Option<bool>,
-}
-
-/// Writes rows to scratch files next to `path`: one, or one each for the rows of which the column
-/// `split` says yes and no, without that column. Read once or twice and gone, so not laid out for
-/// anything but speed. Errors: the disk is full; the rows fail; the column has nulls.
-pub async fn scratch(
-    mut rows: SendableRecordBatchStream,
-    path: &FilePath,
-    split: Option<&str>,
-) -> Result<Vec<ScratchFile>> {
-    let Some(split) = split else {
-        let mut file = ScratchWriter::create(path, None, rows.schema())?;
-        while let Some(batch) = rows.try_next().await? {
-            file.write(&batch)?;
-        }
-        return Ok(vec![file.close()?]);
-    };
-    let (position, _) = rows.schema().column_with_name(split).context("no column to split by")?;
-    let without = |schema: &Schema| -> Vec<usize> {
-        (0..schema.fields().len()).filter(|column| *column != position).collect()
-    };
-    let schema = Arc::new(rows.schema().project(&without(&rows.schema()))?);
-    let mut files = [false, true].map(|part| {
-        let name = format!("{}-{part}", path.file_stem().unwrap_or_default().to_string_lossy());
-        ScratchWriter::create(&path.with_file_name(name), Some(part), schema.clone())
-    });
-    while let Some(batch) = rows.try_next().await? {
-        let part = batch.column(position).as_boolean();
-        anyhow::ensure!(part.null_count() == 0, "{split} is null");
-        let batch = batch.project(&without(batch.schema_ref()))?;
-        for file in &mut files {
-            let file = file.as_mut().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-            let chosen = if file.part == Some(true) { part.clone() } else { not(part)? };
-            file.write(&filter_record_batch(&batch, &chosen)?)?;
-        }
-    }
-    files.into_iter().map(|file| file?.close()).collect()
-}
-
-/// A scratch file that is being written.
-struct ScratchWriter {
-    path: PathBuf,
-    part: Option<bool>,
-    rows: u64,
-    writer: ArrowWriter<File>,
-}
-
-impl ScratchWriter {
-    /// Row groups are small and know the range of their dates and numbers, to be read by date or
-    /// slice.
-    fn create(path: &FilePath, part: Option<bool>, schema: SchemaRef) -> Result<ScratchWriter> {
-        let mut properties = WriterProperties::builder()
-            .set_compression(Compression::LZ4_RAW)
-            .set_max_row_group_row_count(Some(1 << 17))
-            .set_statistics_enabled(EnabledStatistics::None);
-        for field in schema.fields() {
-            if matches!(field.data_type(), DataType::Date32 | DataType::Int64) {
-                let column = ColumnPath::from(field.name().as_str());
-                properties =
-                    properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
-            }
-        }
-        let file = File::create(path).with_context(|| path.display().to_string())?;
-        let writer = ArrowWriter::try_new(file, schema, Some(properties.build()))?;
-        Ok(ScratchWriter { path: path.to_owned(), part, rows: 0, writer })
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.rows += batch.num_rows() as u64;
-        self.writer.write(batch)?;
-        beat();
-        Ok(())
-    }
-
-    fn close(self) -> Result<ScratchFile> {
-        self.writer.close()?;
-        Ok(ScratchFile { path: self.path, rows: self.rows, part: self.part })
-    }
-}
 
 /// A file that was written for a table and is not yet part of it.
 #[derive(Debug, Clone)]
@@ -122,6 +35,8 @@ pub struct NewFile {
     pub rows: u64,
     /// Of the file's bytes: equal digests, equal rows.
     pub digest: String,
+    /// Whether two rows may have the same key, or one of them a null in it.
+    pub is_key_in_doubt: bool,
 }
 
 /// What one file of a table holds: a partition, and of clean/rejects the rows of one log.
@@ -216,31 +131,35 @@ impl Target<'_> {
         let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
         let sink = Sink { object, hasher };
         let hasher = sink.hasher.clone();
-        let properties = properties(self.model)?;
-        let writer = AsyncArrowWriter::try_new(sink, self.schema.clone(), Some(properties))?;
-        Ok(OpenFile { slice, path, writer, hasher, rows: 0 })
+        let options = options(self.model)?;
+        let writer = AsyncArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?;
+        let keys = Keys::of(self.model);
+        Ok(OpenFile { slice, path, writer, hasher, rows: 0, keys })
     }
 }
 
-/// How a table's files are encoded: times as differences and ids without what they share, for a
-/// dictionary of values that never come again only costs. Level 1, for on such columns level 3 is
-/// slower and larger.
-fn properties(model: &Model) -> Result<WriterProperties> {
-    let mut properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
+/// How a table's files are encoded: times as differences and ids without a dictionary, which for
+/// values that hardly come again only costs; the ids that are the key without what one shares with
+/// the one before. Pages know the range of what rows are looked for by. Level 1, for on such
+/// columns level 3 is slower and larger. Without the engine's own types, which readers need not know.
+fn options(model: &Model) -> Result<ArrowWriterOptions> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
     for column in &model.columns {
         let path = ColumnPath::from(column.name.as_str());
-        if column.kind == ColumnKind::Instant {
-            properties = properties
-                .set_column_dictionary_enabled(path, false)
-                .set_column_encoding(column.name.as_str().into(), Encoding::DELTA_BINARY_PACKED);
-        } else if model.key.last() == Some(&column.name) && column.name.ends_with("_id") {
-            properties = properties
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path, Encoding::DELTA_BYTE_ARRAY);
-        }
+        let encoding = match column.kind {
+            ColumnKind::Instant => Encoding::DELTA_BINARY_PACKED,
+            ColumnKind::Id if model.key.last() == Some(&column.name) => Encoding::DELTA_BYTE_ARRAY,
+            ColumnKind::Id => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            _ => continue,
+        };
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path.clone(), encoding)
+            .set_column_statistics_enabled(path, EnabledStatistics::Page);
     }
-    Ok(properties.build())
+    Ok(ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true))
 }
 
 /// An object that is digested as it is written.
@@ -269,11 +188,47 @@ struct OpenFile {
     writer: AsyncArrowWriter<Sink>,
     hasher: Arc<Mutex<blake3::Hasher>>,
     rows: u64,
+    keys: Keys,
+}
+
+/// Looks at the keys of a file's rows as they pass. Rows of one file share their partition, so
+/// what tells them apart are the other columns of the key.
+struct Keys {
+    columns: Vec<usize>,
+    hashes: Vec<u64>,
+    has_null: bool,
+}
+
+impl Keys {
+    fn of(model: &Model) -> Keys {
+        let is_key = |name: &str| name != model.partition() && model.key.iter().any(|k| k == name);
+        let columns = model.columns.iter().enumerate();
+        let columns = columns.filter(|(_, column)| is_key(&column.name));
+        let columns = columns.map(|(position, _)| position).collect();
+        Keys { columns, hashes: Vec::new(), has_null: false }
+    }
+
+    fn see(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<ArrayRef> =
+            self.columns.iter().map(|position| batch.column(*position).clone()).collect();
+        self.has_null |= columns.iter().any(|column| column.null_count() > 0);
+        self.hashes.extend(hashes(&columns)?);
+        Ok(())
+    }
+
+    fn are_in_doubt(mut self) -> bool {
+        self.hashes.sort_unstable();
+        self.has_null || self.hashes.windows(2).any(|pair| pair[0] == pair[1])
+    }
 }
 
 impl OpenFile {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
+        self.keys.see(batch)?;
         // Without the partition column, which is in the path.
         let columns: Vec<usize> = (1..batch.num_columns()).collect();
         self.writer.write(&batch.project(&columns)?).await?;
@@ -285,12 +240,19 @@ impl OpenFile {
         let size = self.writer.bytes_written() as u64;
         let hasher = self.hasher.lock().ok().context("a digest that was given up")?;
         let digest = hasher.finalize().to_hex().as_str()[..32].to_owned();
-        Ok(NewFile { slice: self.slice, path: self.path, size, rows: self.rows, digest })
+        Ok(NewFile {
+            slice: self.slice,
+            path: self.path,
+            size,
+            rows: self.rows,
+            digest,
+            is_key_in_doubt: self.keys.are_in_doubt(),
+        })
     }
 }
 
 fn without_partition(model: &Model) -> SchemaRef {
-    let all = model.schema(ColumnKind::written);
+    let all = model.schema();
     let fields: Vec<_> = all.fields().iter().skip(1).cloned().collect();
     Arc::new(arrow::datatypes::Schema::new(fields))
 }
@@ -307,33 +269,33 @@ fn as_declared(batch: &RecordBatch, model: &Model) -> Result<RecordBatch> {
                 .with_context(|| format!("{}: has no column {}", model.name, column.name))?;
             match column.kind {
                 ColumnKind::Json => as_json(found),
-                kind => cast_with_options(found, &kind.written(), &strict)
+                kind => cast_with_options(found, &kind.data_type(), &strict)
                     .with_context(|| format!("{}: column {}", model.name, column.name)),
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(model.schema(ColumnKind::written), columns)?)
+    Ok(RecordBatch::try_new(model.schema(), columns)?)
 }
 
 /// Lists of names and values in turn, as the text of JSON objects.
 fn as_json(column: &ArrayRef) -> Result<ArrayRef> {
     let lists = column.as_list_opt::<i32>().context("a record is a list of names and values")?;
-    let mut texts = Vec::with_capacity(lists.len());
-    for position in 0..lists.len() {
-        let parts =
-            arrow::compute::cast(&lists.value(position), &arrow::datatypes::DataType::Utf8)?;
-        let parts = parts.as_string::<i32>();
+    let parts = arrow::compute::cast(lists.values(), &DataType::Utf8View)?;
+    let parts = parts.as_string_view();
+    let mut texts = StringViewBuilder::with_capacity(lists.len());
+    for bounds in lists.value_offsets().windows(2) {
+        let (from, to) = (usize::try_from(bounds[0])?, usize::try_from(bounds[1])?);
         let mut record = serde_json::Map::new();
-        for pair in (0..parts.len().saturating_sub(1)).step_by(2) {
-            let value = match parts.is_null(pair + 1) {
+        for name in (from..to.saturating_sub(1)).step_by(2) {
+            let value = match parts.is_null(name + 1) {
                 true => serde_json::Value::Null,
-                false => parts.value(pair + 1).into(),
+                false => parts.value(name + 1).into(),
             };
-            record.insert(parts.value(pair).to_owned(), value);
+            record.insert(parts.value(name).to_owned(), value);
         }
-        texts.push(serde_json::Value::Object(record).to_string());
+        texts.append_value(serde_json::Value::Object(record).to_string());
     }
-    Ok(Arc::new(StringArray::from(texts)))
+    Ok(Arc::new(texts.finish()))
 }
 
 /// Cuts a sorted batch where the slice changes.
@@ -341,7 +303,7 @@ fn by_slice(batch: &RecordBatch, slices: &[Slice]) -> Result<Vec<(Slice, RecordB
     let dates: &Date32Array = batch.column(0).as_primitive::<Date32Type>();
     let logs = match slices.first() {
         Some(Slice { log: Some(_), .. }) => {
-            batch.column_by_name("log").map(|logs| logs.as_string::<i32>())
+            batch.column_by_name("log").map(|logs| logs.as_string_view())
         }
         _ => None,
     };

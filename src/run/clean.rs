@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
-use datafusion::common::runtime::SpawnedTask;
-use futures::{StreamExt, TryStreamExt};
 
-use super::{CHUNK, Run, date, whole_days};
+use super::{CHUNK, Run, cannot_write, date, whole_days};
 use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::write::{self, NewFile, Slice};
@@ -28,26 +26,51 @@ const AHEAD: TimeDelta = TimeDelta::hours(25);
 
 /// The models of one log.
 struct Models {
-    /// Kept for the run: ids that repeat, checked rows, rows of such ids.
-    steps: [&'static str; 3],
+    /// Kept for the run: ids that may repeat, checked rows, the verdict on rows of such ids.
+    repeated_ids: &'static str,
+    checked: &'static str,
+    repeated: &'static str,
     clean: &'static str,
 }
 
 fn models(log: Log) -> Models {
     match log {
         Log::Clicks => Models {
-            steps: ["clean.repeated_click_ids", "clean.checked_clicks", "clean.repeated_clicks"],
+            repeated_ids: "clean.repeated_click_ids",
+            checked: "clean.checked_clicks",
+            repeated: "clean.repeated_clicks",
             clean: "clean.clicks",
         },
         Log::Orders => Models {
-            steps: [
-                "clean.repeated_event_ids",
-                "clean.checked_order_events",
-                "clean.repeated_order_events",
-            ],
+            repeated_ids: "clean.repeated_event_ids",
+            checked: "clean.checked_order_events",
+            repeated: "clean.repeated_order_events",
             clean: "clean.order_events",
         },
     }
+}
+
+impl Models {
+    fn steps(&self) -> [&'static str; 3] {
+        [self.repeated_ids, self.checked, self.repeated]
+    }
+}
+
+/// Landing dates to clean in one go, and others that decide what is a duplicate.
+struct Chunk<'a> {
+    log: Log,
+    dates: &'a BTreeSet<NaiveDate>,
+    /// Clean already.
+    known: BTreeSet<NaiveDate>,
+    /// Not clean, so read raw.
+    unknown: BTreeSet<NaiveDate>,
+}
+
+/// New files of a chunk, not yet visible.
+#[derive(Default)]
+struct Cleaned {
+    clean: Vec<NewFile>,
+    rejects: Vec<NewFile>,
 }
 
 impl Run<'_> {
@@ -73,24 +96,30 @@ impl Run<'_> {
         let raw = &self.plan.reading(log).raw;
         // Dates that decide what is a duplicate: their ids come from the clean tables where these
         // are up to date, else from the raw files.
-        let reach = days::dedup_reach(first, self.job.late_days);
+        let from = days::dedup_reach(first, self.job.late_days).from;
+        let others = ReportDates { from, to: last };
         let mut known = BTreeSet::new();
-        let mut to_read = dates.clone();
-        for dt in reach.iter() {
+        let mut unknown = BTreeSet::new();
+        for dt in others.iter().filter(|dt| !dates.contains(dt)) {
             let now = origin::of_clean(self.job, self.reference, raw, dt)?;
             match clean_origin(&self.warehouse, log, dt)? {
                 Some(made) if !raw.has_landed(dt) || origin::is_raw_unchanged(made, &now, raw) => {
                     known.insert(dt)
                 }
-                _ => to_read.insert(dt),
+                _ => unknown.insert(dt),
             };
         }
-        let outcome = self.write_chunk(log, dates, &known, &to_read, first, last).await;
+        let chunk = Chunk { log, dates, known, unknown };
+        let outcome = self.write_chunk(&chunk).await;
+        for name in models(log).steps() {
+            self.engine.forget(name)?;
+        }
         match outcome {
             Ok(()) => Ok(()),
             Err(stop) if matches!(stop.kind, Kind::Ask | Kind::Look) => {
                 let raw = &self.plan.reading(log).raw;
                 let formats = &self.job.formats;
+                let to_read = &chunk.unknown | dates;
                 let broken = raw.find_broken(&self.engine, &to_read, formats).await?;
                 match broken.is_empty() {
                     true => Err(stop),
@@ -103,56 +132,45 @@ impl Run<'_> {
         }
     }
 
-    async fn write_chunk(
-        &mut self,
-        log: Log,
-        dates: &BTreeSet<NaiveDate>,
-        known: &BTreeSet<NaiveDate>,
-        to_read: &BTreeSet<NaiveDate>,
-        first: NaiveDate,
-        last: NaiveDate,
-    ) -> Result<(), Stop> {
+    async fn write_chunk(&mut self, chunk: &Chunk<'_>) -> Result<(), Stop> {
+        let Chunk { log, dates, .. } = *chunk;
         let names = models(log);
-        let params = self.clean_params(first, last);
+        let Some(first) = dates.first().copied() else { return Ok(()) };
+        let params = self.clean_params(first);
         let nothing = BTreeSet::new();
+        let to_read = &chunk.unknown | dates;
         for reading in [&self.plan.clicks.raw, &self.plan.orders.raw] {
-            let dates = if reading.log == log { to_read } else { &nothing };
+            let dates = if reading.log == log { &to_read } else { &nothing };
             reading.register(&self.engine, dates, &self.job.formats).await?;
         }
         for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
-            self.register_kept(table, |dt| known.contains(&dt))?;
+            self.register_kept(table, |dt| chunk.known.contains(&dt))?;
         }
         let other = match log {
             Log::Clicks => Log::Orders,
             Log::Orders => Log::Clicks,
         };
-        for name in models(other).steps {
+        for name in models(other).steps() {
             self.engine.register_empty(model::named(name)?, &params).await?;
         }
-        for name in names.steps {
-            self.engine.materialise(model::named(name)?, &params).await?;
+        self.engine.materialise(model::named(names.repeated_ids)?, &params).await?;
+
+        let mut cleaned = Cleaned::default();
+        let all: Vec<NaiveDate> = dates.iter().copied().collect();
+        for dates in all.chunks(self.request.tuning.partitions.max(1)) {
+            self.write_together(chunk, dates, &mut cleaned).await?;
         }
 
         let clean = model::named(names.clean)?;
         let rejects = model::named("clean.rejects")?;
-        let log_slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
-        let reject_slices: Vec<Slice> = dates.iter().map(log_slice).collect();
-        let file_name = format!("part-{}", self.request.run_id);
-        let clean_files = self.write_dates(clean, dates, &file_name).await?;
-        let rows = self.engine.stream(rejects, &params).await?;
-        let folder = self.warehouse.folder(rejects);
-        let reject_files =
-            timed(rejects.name, write::table(rows, rejects, &folder, &file_name, &reject_slices))
-                .await
-                .with_context(|| cannot_write(rejects))?;
-        self.register_staged(names.clean, |dt| dates.contains(&dt), &clean_files)?;
+        self.register_staged(names.clean, |dt| dates.contains(&dt), &cleaned.clean)?;
         let mut complaints: Vec<String> =
-            check::key(&self.engine, clean).await?.into_iter().collect();
+            check::key(&self.engine, clean, &cleaned.clean).await?.into_iter().collect();
         let raw = &self.plan.reading(log).raw;
         let counts = raw::row_counts(&[(raw, dates.clone())])?;
         let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
         self.engine.register_rows("raw.row_counts", counts).await?;
-        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &reject_files)?;
+        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &cleaned.rejects)?;
         self.count_rejects(log).await?;
         complaints.extend(check::promise(&self.engine, "check.nothing_is_lost", &params).await?);
         if !complaints.is_empty() {
@@ -164,7 +182,7 @@ impl Run<'_> {
         for dt in dates {
             origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
         }
-        for (model, files) in [(rejects, reject_files), (clean, clean_files)] {
+        for (model, files) in [(rejects, cleaned.rejects), (clean, cleaned.clean)] {
             let files = files
                 .into_iter()
                 .map(|file| {
@@ -181,34 +199,64 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes a clean table date by date, as many dates at once as there are cores.
-    async fn write_dates(
+    /// Cleans as many dates of a chunk as there are cores, side by side, once those before them are
+    /// clean.
+    async fn write_together(
         &self,
-        clean: &'static Model,
-        dates: &BTreeSet<NaiveDate>,
-        file_name: &str,
-    ) -> Result<Vec<NewFile>> {
-        let writes = dates.iter().map(|dt| async {
-            let params = Params::from([("dt", date(*dt))]);
-            let rows = self.engine.stream_on_one_core(clean, &params).await?;
-            let folder = self.warehouse.folder(clean);
-            let file_name = file_name.to_owned();
-            let slice = Slice::of(*dt);
-            let write = SpawnedTask::spawn(async move {
-                write::table(rows, clean, &folder, &file_name, &[slice]).await
-            });
-            write.join().await?.with_context(|| cannot_write(clean))
+        chunk: &Chunk<'_>,
+        dates: &[NaiveDate],
+        cleaned: &mut Cleaned,
+    ) -> Result<()> {
+        let Some(first) = dates.first().copied() else { return Ok(()) };
+        let names = models(chunk.log);
+        let params = self.clean_params(first);
+        let reach = days::dedup_reach(first, self.job.late_days);
+        let is_clean = |dt: NaiveDate| {
+            let is_before = chunk.dates.contains(&dt) && dt < first;
+            dt >= reach.from && (chunk.known.contains(&dt) || is_before)
+        };
+        let (clean, rejects) = (model::named(names.clean)?, model::named("clean.rejects")?);
+        self.register_staged(names.clean, is_clean, &cleaned.clean)?;
+        self.register_staged(rejects.name, is_clean, &cleaned.rejects)?;
+        let before = chunk.unknown.iter().copied().filter(|dt| reach.contains(*dt));
+        let to_check = before.chain(dates.iter().copied()).map(|dt| {
+            let mut params = params.clone();
+            params.insert("dt", date(dt));
+            params
         });
-        let writes = futures::stream::iter(writes).buffered(self.request.tuning.partitions.max(1));
-        let files: Vec<Vec<NewFile>> = timed(clean.name, writes.try_collect()).await?;
-        Ok(files.into_iter().flatten().collect())
+        let to_check: Vec<Params> = to_check.collect();
+        self.engine.materialise_slices(model::named(names.checked)?, &to_check).await?;
+        self.engine.materialise(model::named(names.repeated)?, &params).await?;
+        let (clean, rejects) = futures::try_join!(
+            self.write_by_date(clean, dates, "dt"),
+            self.write_rejects(rejects, chunk.log, dates, &params)
+        )?;
+        cleaned.clean.extend(clean);
+        cleaned.rejects.extend(rejects);
+        Ok(())
     }
 
-    fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
+    async fn write_rejects(
+        &self,
+        rejects: &'static Model,
+        log: Log,
+        dates: &[NaiveDate],
+        params: &Params,
+    ) -> Result<Vec<NewFile>> {
+        let slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
+        let slices: Vec<Slice> = dates.iter().map(slice).collect();
+        let rows = self.engine.stream_on(1, rejects, params).await?;
+        let folder = self.warehouse.folder(rejects);
+        let file_name = self.file_name();
+        let written = write::table(rows, rejects, &folder, &file_name, &slices);
+        timed(rejects.name, written).await.with_context(|| cannot_write(rejects))
+    }
+
+    fn clean_params(&self, first: NaiveDate) -> Params {
         let late = TimeDelta::days(self.job.late_days as i64);
         Params::from([
             ("first_dt", date(first)),
-            ("last_dt", date(last)),
+            ("dt", date(first)),
             ("late", duration(late)),
             ("ahead", duration(AHEAD)),
             ("late_days", whole_days(self.job.late_days)),
@@ -230,10 +278,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-fn cannot_write(model: &Model) -> String {
-    format!("cannot write {}", model.name)
 }
 
 /// Dates to clean in one go: between the first and the last of a chunk there is no landed date

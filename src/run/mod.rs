@@ -11,17 +11,19 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use datafusion::common::ScalarValue;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::scalar::ScalarValue::IntervalMonthDayNano;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::days::{self, ReportDates};
-use crate::engine::write::Slice;
-use crate::engine::{Engine, Params, Replacements, Tuning};
+use crate::engine::write::{self, NewFile, Slice};
+use crate::engine::{Engine, Params, Replacements, Tuning, timed};
 use crate::job::{Job, Scope, Tie};
 use crate::lock::{Holder, Lock, Pace};
-use crate::model;
+use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{self, Asked, Plan, Remake, made_report};
 use crate::progress::Progress;
@@ -265,7 +267,7 @@ impl Run<'_> {
         &self,
         name: &str,
         wanted: impl Fn(NaiveDate) -> bool,
-        staged: &[crate::engine::write::NewFile],
+        staged: &[NewFile],
     ) -> Result<()> {
         let model = model::named(name)?;
         let folder = self.warehouse.folder(model);
@@ -295,10 +297,40 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Writes a table date by date, the cores shared out among the dates; `param` is the model's
+    /// name for the date.
+    async fn write_by_date(
+        &self,
+        model: &'static Model,
+        dates: &[NaiveDate],
+        param: &'static str,
+    ) -> Result<Vec<NewFile>> {
+        let cores = self.request.tuning.partitions.max(1);
+        let writes = dates.iter().map(|of| async {
+            let params = Params::from([(param, date(*of))]);
+            let rows = self.engine.stream_on(cores / dates.len(), model, &params).await?;
+            let folder = self.warehouse.folder(model);
+            let file_name = self.file_name();
+            let slice = Slice::of(*of);
+            let write = SpawnedTask::spawn(async move {
+                write::table(rows, model, &folder, &file_name, &[slice]).await
+            });
+            write.join().await?.with_context(|| cannot_write(model))
+        });
+        let writes = futures::stream::iter(writes).buffered(cores);
+        let files: Vec<Vec<NewFile>> = timed(model.name, writes.try_collect()).await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
     /// How many dates are worked on at once, to work on so many rows of a table.
     fn dates_at_once(&self, name: &str, rows: u64) -> Result<usize> {
         let rows_per_date = self.warehouse.table(name)?.rows_per_date().max(1);
         Ok(((rows / rows_per_date) as usize).clamp(1, CHUNK))
+    }
+
+    /// Of the run's own files, in whatever table and partition.
+    fn file_name(&self) -> String {
+        format!("part-{}", self.request.run_id)
     }
 
     fn note_written(&mut self, table: &str, dates: impl IntoIterator<Item = NaiveDate>) {
@@ -307,6 +339,10 @@ impl Run<'_> {
         written.sort();
         written.dedup();
     }
+}
+
+fn cannot_write(model: &Model) -> String {
+    format!("cannot write {}", model.name)
 }
 
 fn instant(time: DateTime<Utc>) -> ScalarValue {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 
-use super::{CHUNK, Run, stretches};
+use super::{CHUNK, Run, cannot_write, stretches};
 use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::write::{self, NewFile, Slice};
@@ -39,15 +39,15 @@ struct Cut {
 /// A timeline, by clicks in reach.
 const BUYERS: Cut = Cut {
     model: "attribution.buyer_slices",
-    rows: 4_000_000,
+    rows: 2_500_000,
     first: "first_buyer",
     next: "next_buyer",
 };
 
-/// A ledger, by order events in reach.
+/// A ledger, by lines with something to book.
 const ORDERS: Cut = Cut {
     model: "attribution.order_slices",
-    rows: 500_000,
+    rows: 200_000,
     first: "first_order",
     next: "next_order",
 };
@@ -66,7 +66,7 @@ impl Run<'_> {
             let params = self.params(dates);
             let files = self.make_conversions(dates, &params).await?;
             self.register_staged("attribution.conversions", |date| dates.contains(date), &files)?;
-            self.stop_if(self.check_conversions(&params).await?)?;
+            self.stop_if(self.check_conversions(&params, &files).await?)?;
             self.publish([("attribution.conversions", files)].into()).await?;
             self.progress.done();
         }
@@ -119,17 +119,26 @@ impl Run<'_> {
         let conversions = staged.get("attribution.conversions").map(Vec::as_slice);
         let conversions = conversions.unwrap_or_default();
         self.register_staged("attribution.conversions", |date| dates.contains(date), conversions)?;
-        let mut complaints = self.check_conversions(params).await?;
+        let mut complaints = self.check_conversions(params, conversions).await?;
         self.make_ledger(dates, params, staged).await?;
         let all: BTreeSet<NaiveDate> = dates.iter().collect();
         for dates in stretches(&all, self.dates_at_once("clean.clicks", REPORTED_CLICKS)?) {
             let params = self.params(dates);
+            self.engine.materialise(model::named("report.visits")?, &params).await?;
             for name in REPORTS {
-                let files = self.make_report(model::named(name)?, dates, &params).await?;
+                let model = model::named(name)?;
+                let files = match name {
+                    "report.traffic" => {
+                        let dates: Vec<NaiveDate> = dates.iter().collect();
+                        self.write_by_date(model, &dates, "date").await?
+                    }
+                    _ => self.make_report(model, dates, &params).await?,
+                };
                 self.register_staged(name, |date| dates.contains(date), &files)?;
+                complaints.extend(check::key(&self.engine, model, &files).await?);
                 staged.entry(name).or_default().extend(files);
-                complaints.extend(check::key(&self.engine, model::named(name)?).await?);
             }
+            self.engine.forget("report.visits")?;
         }
         for name in REPORTS {
             let files = staged.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -212,8 +221,12 @@ impl Run<'_> {
             let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
             let slices = self.slices(&BUYERS, clicks, params).await?;
             let timeline = model::named("attribution.timeline")?;
-            self.engine.materialise_slices(timeline, &slices).await?;
-            self.engine.materialise(model::named("attribution.credits")?, params).await?;
+            let credits = model::named("attribution.credits")?;
+            let is_needed = |model: &Model| model.name == credits.name;
+            self.engine.materialise_together(&[timeline, credits], &slices, is_needed).await?;
+            for name in ["attribution.repeated_lines", "attribution.placed_lines"] {
+                self.engine.forget(name)?;
+            }
             self.attributed = Some(dates);
         }
         Ok(())
@@ -222,7 +235,8 @@ impl Run<'_> {
     /// Cuts what is worked on into slices that fit into memory: parameters for each. The tables read
     /// are sorted by what is cut, so that a slice reads its part of each file.
     async fn slices(&self, cut: &Cut, rows: u64, params: &Params) -> Result<Vec<Params>> {
-        let slices = rows.div_ceil(cut.rows).max(self.request.tuning.partitions as u64);
+        let cores = self.request.tuning.partitions.max(1) as u64;
+        let slices = rows.div_ceil(cut.rows).max(1).next_multiple_of(cores);
         let mut params = params.clone();
         params.insert("slices", ScalarValue::Int64(Some(slices as i64)));
         let cuts = self.engine.collect(model::named(cut.model)?, &params).await?;
@@ -279,10 +293,10 @@ impl Run<'_> {
         move |dt| dates.contains(dt) && as_of.is_none_or(|last| dt <= last)
     }
 
-    async fn check_conversions(&self, params: &Params) -> Result<Vec<String>> {
+    async fn check_conversions(&self, params: &Params, new: &[NewFile]) -> Result<Vec<String>> {
         let model = model::named("attribution.conversions")?;
         let mut complaints: Vec<String> =
-            check::key(&self.engine, model).await?.into_iter().collect();
+            check::key(&self.engine, model, new).await?.into_iter().collect();
         for name in ["check.each_line_placed_once", "check.each_click_lies_in_its_window"] {
             complaints.extend(check::promise(&self.engine, name, params).await?);
         }
@@ -300,11 +314,18 @@ impl Run<'_> {
         let placed = ReportDates { from: earlier.from, to: dates.to };
         let new = staged.get("attribution.conversions").map(Vec::as_slice).unwrap_or_default();
         self.register_staged("attribution.conversions", |date| placed.contains(date), new)?;
-        let events = self.rows("clean.order_events", self.orders_reach(dates))?;
-        let slices = self.slices(&ORDERS, events, params).await?;
-        for name in ["attribution.line_events", "attribution.movements"] {
-            self.engine.materialise_slices(model::named(name)?, &slices).await?;
-        }
+        let to_book = model::named("attribution.lines_to_book")?;
+        let lines = self.engine.materialise(to_book, params).await?;
+        let slices = self.slices(&ORDERS, lines, params).await?;
+        let events = model::named("attribution.line_events")?;
+        let steps = [
+            model::named("attribution.moving_lines")?,
+            events,
+            model::named("attribution.movements")?,
+        ];
+        let is_needed = |model: &Model| model.name != events.name;
+        self.engine.materialise_together(&steps, &slices, is_needed).await?;
+        self.engine.forget(to_book.name)?;
         Ok(())
     }
 
@@ -316,13 +337,13 @@ impl Run<'_> {
     ) -> Result<Vec<NewFile>> {
         let slices: Vec<Slice> = dates.iter().map(Slice::of).collect();
         let rows = self.engine.stream(model, params).await?;
-        let file_name = format!("part-{}", self.request.run_id);
+        let file_name = self.file_name();
         let written = timed(
             model.name,
             write::table(rows, model, &self.warehouse.folder(model), &file_name, &slices),
         )
         .await;
-        written.with_context(|| format!("cannot write {}", model.name))
+        written.with_context(|| cannot_write(model))
     }
 
     async fn count(&mut self, params: &Params, commission: &mut [i128; 2]) -> Result<()> {

@@ -157,7 +157,7 @@ impl Table {
                 rows,
             })
             .collect();
-        let schema = self.model.schema(ColumnKind::read);
+        let schema = self.model.schema();
         let columns: Vec<_> = schema.fields().iter().skip(1).cloned().collect();
         let columns = Arc::new(arrow::datatypes::Schema::new(columns));
         let partition =
@@ -169,7 +169,7 @@ impl Table {
 fn delta_type(kind: ColumnKind) -> DataType {
     DataType::Primitive(match kind {
         ColumnKind::Date => PrimitiveType::Date,
-        ColumnKind::Text | ColumnKind::Json => PrimitiveType::String,
+        ColumnKind::Text | ColumnKind::Id | ColumnKind::Json => PrimitiveType::String,
         ColumnKind::Instant => PrimitiveType::Timestamp,
         ColumnKind::Count => PrimitiveType::Long,
         ColumnKind::Boolean => PrimitiveType::Boolean,

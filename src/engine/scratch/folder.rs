@@ -10,22 +10,22 @@ const PREFIX: &str = "lookback-";
 /// A file that the operating system keeps locked while the folder is in use.
 const IN_USE: &str = "in-use";
 
-pub struct Scratch {
+pub struct Folder {
     folder: tempfile::TempDir,
     _in_use: File,
 }
 
-impl Scratch {
-    pub fn new() -> Result<Scratch> {
+impl Folder {
+    pub fn new() -> Result<Folder> {
         remove_left_behind(&std::env::temp_dir());
-        let new = || -> Result<Scratch> {
+        let new = || -> Result<Folder> {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
             // Locked before it has its name: whoever finds it by its name finds it locked.
             let making = folder.path().join("making");
             let file = File::create(&making)?;
             file.lock()?;
             std::fs::rename(&making, folder.path().join(IN_USE))?;
-            Ok(Scratch { folder, _in_use: file })
+            Ok(Folder { folder, _in_use: file })
         };
         new().context("cannot make a scratch folder; TMPDIR names where")
     }

@@ -1,0 +1,18 @@
+-- Visits by whom and where they came from, as the traffic report counts them.
+--
+-- grain:  one row per click
+-- kept:   for the run, each report date apart
+-- split:  report_date
+-- reads:  clean.clicks
+-- params: $from, $to, $zone
+select
+    cast(clicked_at at time zone $zone as date) as report_date,
+    publisher_id,
+    coalesce(tracking_id, '(none)') as tracking_id,
+    coalesce(store_id, '(none)') as store_id,
+    coalesce(country, '(none)') as country,
+    coalesce(device, '(none)') as device,
+    visitor_id,
+    case when visitor_id is null then buyer_id end as buyer_without_visitor
+from clean.clicks
+where clicked_at >= $from and clicked_at < $to

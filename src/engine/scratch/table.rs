@@ -1,0 +1,130 @@
+//! A scratch table for queries.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
+use object_store::path::Path;
+
+use super::writer::{Content, Part};
+use crate::engine::files::{DataFile, FileTable, is_never};
+
+/// Parts of one schema.
+#[derive(Debug)]
+pub struct ScratchTable {
+    schema: SchemaRef,
+    parts: Vec<Part>,
+}
+
+impl ScratchTable {
+    /// Errors: a part with other columns.
+    pub fn new(schema: &Schema, mut parts: Vec<Part>) -> Result<ScratchTable> {
+        let fields = schema.fields().iter();
+        let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        for part in &mut parts {
+            if let Content::Memory(batches, _) = &mut part.content {
+                for batch in batches {
+                    *batch = batch.clone().with_schema(schema.clone())?;
+                }
+            }
+        }
+        Ok(ScratchTable { schema, parts })
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+}
+
+#[async_trait]
+impl TableProvider for ScratchTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let may_match =
+            |part: &&Part| !filters.iter().any(|filter| is_never(filter, &part.constants));
+        let mut held: Vec<RecordBatch> = Vec::new();
+        let mut files: Vec<DataFile> = Vec::new();
+        for part in self.parts.iter().filter(may_match) {
+            match &part.content {
+                Content::Memory(batches, _) => held.extend(batches.iter().cloned()),
+                Content::File(path) => files.push(data_file(path, part.rows)?),
+            }
+        }
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !held.is_empty() || files.is_empty() {
+            let partitions = in_even_stretches(held, state.config().target_partitions());
+            plans.push(MemorySourceConfig::try_new_exec(
+                &partitions,
+                self.schema.clone(),
+                projection.cloned(),
+            )?);
+        }
+        if !files.is_empty() {
+            let store = ObjectStoreUrl::local_filesystem();
+            let files = FileTable::new(store, self.schema.clone(), None, files);
+            plans.push(files.scan(state, projection, filters, limit).await?);
+        }
+        match plans.len() {
+            1 => Ok(plans.remove(0)),
+            _ => UnionExec::try_new(plans),
+        }
+    }
+}
+
+fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
+    let external = |error: object_store::path::Error| DataFusionError::External(Box::new(error));
+    Ok(DataFile {
+        path: Path::from_absolute_path(path).map_err(external)?,
+        size: std::fs::metadata(path)?.len(),
+        partition: None,
+        rows: Some(rows),
+    })
+}
+
+/// Batches in stretches of about as many rows, one for each of so many partitions.
+fn in_even_stretches(batches: Vec<RecordBatch>, partitions: usize) -> Vec<Vec<RecordBatch>> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let rows_each = rows.div_ceil(partitions.max(1)).max(1);
+    let mut stretches: Vec<Vec<RecordBatch>> = vec![Vec::new()];
+    let mut rows_before = 0;
+    for batch in batches {
+        if rows_before >= rows_each * stretches.len() {
+            stretches.push(Vec::new());
+        }
+        rows_before += batch.num_rows();
+        if let Some(stretch) = stretches.last_mut() {
+            stretch.push(batch);
+        }
+    }
+    stretches
+}

@@ -1,0 +1,249 @@
+//! Rows of a stream to parts of a scratch table.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, new_null_array};
+use arrow::compute::kernels::cmp::eq;
+use arrow::compute::{cast, filter_record_batch, max, max_boolean, min, min_boolean};
+use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use futures::TryStreamExt;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::Writing;
+use crate::engine::files::Constants;
+use crate::progress::beat;
+
+/// Some rows of a scratch table.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub rows: u64,
+    /// Columns that have the same value in all these rows.
+    pub constants: Constants,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Room is taken until the last who reads the rows is done.
+    Memory(
+        Vec<RecordBatch>,
+        #[expect(dead_code, reason = "held, not read")] Arc<MemoryReservation>,
+    ),
+    File(PathBuf),
+}
+
+/// Writes rows to one part, or to one for each value of the split column, a date or a boolean.
+pub(super) async fn write(
+    mut rows: SendableRecordBatchStream,
+    writing: Writing,
+) -> Result<Vec<Part>> {
+    let schema = rows.schema();
+    let Writing { path, split, room } = writing;
+    let pile = |number: usize| Pile {
+        path: path.with_file_name(format!(
+            "{}-{number}.parquet",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        )),
+        schema: schema.clone(),
+        rows: 0,
+        constants: None,
+        batches: Vec::new(),
+        room: MemoryConsumer::new("scratch table").register(&room),
+        file: None,
+    };
+    let mut held = Held::default();
+    let mut piles: BTreeMap<Option<i32>, Pile> = BTreeMap::new();
+    while let Some(batch) = rows.try_next().await? {
+        for (value, batch) in by_value(batch, split.as_deref())? {
+            let number = piles.len();
+            piles.entry(value).or_insert_with(|| pile(number)).add(batch, &mut held)?;
+        }
+    }
+    piles.into_values().map(Pile::close).collect()
+}
+
+/// The rows of each value of a column, as a number; all rows where there is no column to split by.
+fn by_value(batch: RecordBatch, split: Option<&str>) -> Result<Vec<(Option<i32>, RecordBatch)>> {
+    let Some(split) = split else { return Ok(vec![(None, batch)]) };
+    let column = batch.column_by_name(split).context("no column to split by")?;
+    anyhow::ensure!(column.null_count() == 0, "{split} is null");
+    let numbers = cast(column, &DataType::Int32)?;
+    let numbers = numbers.as_primitive::<Int32Type>();
+    let values: BTreeSet<i32> = numbers.values().iter().copied().collect();
+    if let (1, Some(value)) = (values.len(), values.first()) {
+        return Ok(vec![(Some(*value), batch)]);
+    }
+    let rows = values.into_iter().map(|value| {
+        let chosen = eq(numbers, &Int32Array::new_scalar(value))?;
+        Ok((Some(value), compact(&filter_record_batch(&batch, &chosen)?)?))
+    });
+    rows.collect()
+}
+
+/// Buffers of text that are accounted for: batches share them.
+#[derive(Default)]
+struct Held(HashSet<usize>);
+
+impl Held {
+    /// What a batch adds.
+    fn new_bytes(&mut self, batch: &RecordBatch) -> usize {
+        let mut bytes = 0;
+        for column in batch.columns() {
+            bytes += match column.as_string_view_opt() {
+                Some(texts) => {
+                    let buffers = texts.data_buffers().iter();
+                    let new = buffers
+                        .filter(|buffer| self.0.insert(buffer.as_ptr() as usize))
+                        .map(|buffer| buffer.capacity());
+                    new.sum::<usize>() + texts.views().len() * size_of::<u128>()
+                }
+                None => column.to_data().get_slice_memory_size().unwrap_or_default(),
+            };
+        }
+        bytes
+    }
+}
+
+/// A part that is being written: in memory, until there is no more room.
+struct Pile {
+    path: PathBuf,
+    schema: SchemaRef,
+    rows: u64,
+    /// Of the rows so far; none as long as there are none.
+    constants: Option<Constants>,
+    batches: Vec<RecordBatch>,
+    room: MemoryReservation,
+    file: Option<ArrowWriter<File>>,
+}
+
+impl Pile {
+    fn add(&mut self, batch: RecordBatch, held: &mut Held) -> Result<()> {
+        beat();
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += batch.num_rows() as u64;
+        let constants = constants_of(&batch);
+        match &mut self.constants {
+            Some(known) => known.retain(|name, value| constants.get(name) == Some(value)),
+            None => self.constants = Some(constants),
+        }
+        if let Some(file) = &mut self.file {
+            return Ok(file.write(&batch)?);
+        }
+        let batch = without_nothing(&batch)?;
+        match self.room.try_grow(held.new_bytes(&batch)) {
+            Ok(()) => {
+                self.batches.push(batch);
+                Ok(())
+            }
+            Err(_) => self.move_to_file(&batch),
+        }
+    }
+
+    fn move_to_file(&mut self, last: &RecordBatch) -> Result<()> {
+        let file = File::create(&self.path).with_context(|| self.path.display().to_string())?;
+        let properties = Some(file_properties(&self.schema));
+        let mut file = ArrowWriter::try_new(file, self.schema.clone(), properties)?;
+        for batch in std::mem::take(&mut self.batches) {
+            file.write(&batch)?;
+            beat();
+        }
+        file.write(last)?;
+        self.room.free();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn close(self) -> Result<Part> {
+        let content = match self.file {
+            Some(file) => {
+                file.close()?;
+                Content::File(self.path)
+            }
+            None => Content::Memory(self.batches, Arc::new(self.room)),
+        };
+        Ok(Part { rows: self.rows, constants: self.constants.unwrap_or_default(), content })
+    }
+}
+
+/// Row groups are small and know the range of their dates and numbers, to be read by date or slice.
+fn file_properties(schema: &SchemaRef) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::LZ4_RAW)
+        .set_max_row_group_row_count(Some(1 << 17))
+        .set_statistics_enabled(EnabledStatistics::None);
+    for field in schema.fields() {
+        if matches!(field.data_type(), DataType::Date32 | DataType::Int64 | DataType::Boolean) {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
+        }
+    }
+    properties.build()
+}
+
+/// Dates, numbers and booleans of which a batch with rows has only one.
+fn constants_of(batch: &RecordBatch) -> Constants {
+    let mut constants = Constants::new();
+    let schema = batch.schema();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if column.null_count() > 0 {
+            continue;
+        }
+        let is_constant = match column.data_type() {
+            DataType::Date32 => {
+                let dates = column.as_primitive::<Date32Type>();
+                min(dates) == max(dates)
+            }
+            DataType::Int64 => {
+                let numbers = column.as_primitive::<Int64Type>();
+                min(numbers) == max(numbers)
+            }
+            DataType::Boolean => {
+                let answers = column.as_boolean();
+                min_boolean(answers) == max_boolean(answers)
+            }
+            _ => false,
+        };
+        if is_constant && let Ok(value) = ScalarValue::try_from_array(column, 0) {
+            constants.insert(field.name().clone(), value);
+        }
+    }
+    constants
+}
+
+/// The same rows, of which texts that are all null hold on to nothing.
+fn without_nothing(batch: &RecordBatch) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let columns = batch.columns().iter().map(|column| match column.null_count() == rows {
+        true => new_null_array(column.data_type(), rows),
+        false => column.clone(),
+    });
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+}
+
+/// The same rows, which hold on to no texts of others.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| -> ArrayRef {
+        match column.as_string_view_opt() {
+            Some(texts) if holds_on(texts) => Arc::new(texts.gc()),
+            _ => column.clone(),
+        }
+    });
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+}
+
+fn holds_on(texts: &arrow::array::StringViewArray) -> bool {
+    let held: usize = texts.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
+    held > 8 * texts.total_buffer_bytes_used() + (1 << 12)
+}

@@ -21,6 +21,9 @@ use crate::warehouse::Change;
 /// Raw rows that are cleaned at once, unless one landing date has more.
 const CHUNK_ROWS: u64 = 4_000_000;
 
+/// Rows that are held while their dates are cleaned side by side, unless there are more to each core.
+const ROWS_TOGETHER: u64 = 500_000;
+
 /// How long after its landing date began a row is in the future (C1): at 01:00 of the next day.
 const AHEAD: TimeDelta = TimeDelta::hours(25);
 
@@ -156,9 +159,9 @@ impl Run<'_> {
         self.engine.materialise(model::named(names.repeated_ids)?, &params).await?;
 
         let mut cleaned = Cleaned::default();
-        let all: Vec<NaiveDate> = dates.iter().copied().collect();
-        for dates in all.chunks(self.request.tuning.partitions.max(1)) {
-            self.write_together(chunk, dates, &mut cleaned).await?;
+        let raw = &self.plan.reading(log).raw;
+        for dates in together(dates, |dt| raw.rows(dt), self.request.tuning.partitions) {
+            self.write_together(chunk, &dates, &mut cleaned).await?;
         }
 
         let clean = model::named(names.clean)?;
@@ -199,8 +202,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Cleans as many dates of a chunk as there are cores, side by side, once those before them are
-    /// clean.
+    /// Cleans some dates of a chunk side by side, once those before them are clean.
     async fn write_together(
         &self,
         chunk: &Chunk<'_>,
@@ -278,6 +280,28 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Dates of a chunk that are cleaned side by side: one for each core, and more if they are small.
+fn together(
+    dates: &BTreeSet<NaiveDate>,
+    rows: impl Fn(NaiveDate) -> u64,
+    cores: usize,
+) -> Vec<Vec<NaiveDate>> {
+    let mut groups: Vec<Vec<NaiveDate>> = Vec::new();
+    for dt in dates {
+        match groups.last_mut() {
+            Some(group)
+                if group.len() < cores
+                    || group.iter().chain([dt]).map(|dt| rows(*dt)).sum::<u64>()
+                        <= ROWS_TOGETHER =>
+            {
+                group.push(*dt);
+            }
+            _ => groups.push(vec![*dt]),
+        }
+    }
+    groups
 }
 
 /// Dates to clean in one go: between the first and the last of a chunk there is no landed date

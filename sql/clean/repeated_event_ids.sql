@@ -6,17 +6,26 @@
 --
 -- Two ids may share a number, once in a great while. Whether a row is a duplicate is decided by
 -- its id, later, so that a number too many costs a moment and changes nothing.
-with ids as (
+with new as (
     select event_id
     from raw.orders
     where event_id is not null
-    union all
-    -- Ids that were valid on landing dates that are clean already: those kept, and their duplicates.
+),
+
+-- Ids that were valid on landing dates that are clean already: those kept, and their
+-- duplicates.
+known as (
     select event_id from clean.order_events
     union all
     select row_id as event_id
     from clean.rejects
     where log = 'orders' and reason = 'duplicate'
+),
+
+ids as (
+    select event_id from new
+    union all
+    select event_id from known
 ),
 
 numbers as (

@@ -21,7 +21,7 @@ pub struct Model {
     pub key: Vec<String>,
     /// Kept in the warehouse, rather than for the run.
     pub is_kept: bool,
-    /// A column, a date or a boolean: rows of each of its values are kept apart.
+    /// A column, a date, a number or a boolean: rows of each of its values are kept apart.
     pub split: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
@@ -176,17 +176,23 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     clean / checked_clicks,
     clean / repeated_click_ids,
+    clean / known_click_ids,
     clean / repeated_clicks,
     clean / clicks,
     clean / checked_order_events,
     clean / repeated_event_ids,
+    clean / known_event_ids,
     clean / repeated_order_events,
     clean / order_events,
     clean / rejects,
     attribution / repeated_lines,
     attribution / placed_lines,
-    attribution / buyer_slices,
+    attribution / shoppers,
+    attribution / shopper_lines,
+    attribution / shopper_clicks,
     attribution / timeline,
+    attribution / winners,
+    attribution / winning_clicks,
     attribution / credits,
     attribution / conversions,
     attribution / lines_to_book,

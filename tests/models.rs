@@ -54,9 +54,14 @@ fn lines_are_short_and_keywords_are_lowercase() {
     }
 }
 
+/// Clean clicks stay in the order of their raw files; a query over one landing date keeps it.
 #[test]
 fn a_total_order_ends_each_table_that_is_kept() {
     for model in model::kept().unwrap() {
+        if model.name == "clean.clicks" {
+            assert!(!model.sql.contains("order by"), "{}: sorts what need not be", model.name);
+            continue;
+        }
         let tail = model.sql.rsplit("order by").next().unwrap();
         let ordered: Vec<&str> = tail.split(',').map(str::trim).collect();
         assert_eq!(ordered[0], model.partition(), "{}", model.name);

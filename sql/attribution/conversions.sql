@@ -38,44 +38,46 @@ rates as (
     from reference.rates
 ),
 
+-- What the rate of a line may go by.
+scoped as (
+    select line, store_id, placed_at, 'product' as scope, product_id as scope_id
+    from credits
+    where status = 'attributed'
+    union all
+    select line, store_id, placed_at, 'category' as scope, category_id as scope_id
+    from credits
+    where status = 'attributed'
+    union all
+    select line, store_id, placed_at, 'store' as scope, store_id as scope_id
+    from credits
+    where status = 'attributed'
+),
+
 -- One row per line and rate that may apply. The narrower scope goes first, and within it a
 -- rate for the line's own store before one for any store (A4).
 applicable as (
     select
-        credits.order_id,
-        credits.line_id,
-        credits.placed_at,
+        scoped.line,
         rates.rate,
         rates.scope,
         case rates.scope when 'product' then 1 when 'category' then 2 else 3 end * 2
             - case when rates.store_id is null then 0 else 1 end as place
-    from credits
-    inner join rates
-        on rates.scope_id = case rates.scope
-            when 'product' then credits.product_id
-            when 'category' then credits.category_id
-            else credits.store_id
-        end
-    where credits.status = 'attributed'
-        and (rates.store_id is null or rates.store_id = credits.store_id)
-        and (rates.valid_from is null or rates.valid_from <= credits.placed_at)
-        and (rates.valid_to is null or credits.placed_at < rates.valid_to)
-),
-
-ranked as (
-    select
-        applicable.*,
-        row_number() over (
-            partition by order_id, line_id, placed_at
-            order by place
-        ) as preference
-    from applicable
+    from rates
+    inner join scoped
+        on rates.scope = scoped.scope
+        and rates.scope_id = scoped.scope_id
+    where (rates.store_id is null or rates.store_id = scoped.store_id)
+        and (rates.valid_from is null or rates.valid_from <= scoped.placed_at)
+        and (rates.valid_to is null or scoped.placed_at < rates.valid_to)
 ),
 
 chosen as (
-    select order_id, line_id, placed_at, rate, scope
-    from ranked
-    where preference = 1
+    select
+        line,
+        first_value(rate order by place) as rate,
+        first_value(scope order by place) as scope
+    from applicable
+    group by line
 )
 
 select
@@ -106,7 +108,5 @@ select
         as rate_source
 from credits
 left join chosen
-    on credits.order_id = chosen.order_id
-    and credits.line_id = chosen.line_id
-    and credits.placed_at = chosen.placed_at
+    on credits.line = chosen.line
 order by order_date, order_id, line_id

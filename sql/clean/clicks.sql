@@ -19,7 +19,8 @@
 --   country       text     as logged
 --   device        text     as logged
 --
--- Sorted by buyer: attribution asks for the clicks of some buyers, and finds them together.
+-- Not sorted: rows of a landing date stay in the order in which its files have them, duplicates
+-- at the end.
 with valid as (
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
@@ -50,4 +51,3 @@ select
 from reference.identities as identities
 right join valid
     on identities.visitor_id = valid.visitor_id
-order by dt, buyer_id, clicked_at, click_id

@@ -4,7 +4,7 @@
 -- kept:   as clean/rejects
 -- reads:  clean.checked_clicks, clean.repeated_clicks, clean.checked_order_events,
 --         clean.repeated_order_events
--- params: $first_dt
+-- params: $first_dt, $last_dt
 -- columns:
 --   dt      date  UTC date on which the row arrived
 --   log     text  clicks or orders
@@ -19,13 +19,16 @@ with rejected_clicks as (
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
         country, device, further_columns
     from clean.checked_clicks
-    where not is_settled and reject_reason is not null and dt >= $first_dt
+    where not is_settled
+        and reject_reason is not null
+        and dt >= $first_dt
+        and dt <= $last_dt
     union all
     select
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
         country, device, further_columns
     from clean.repeated_clicks
-    where reject_reason is not null
+    where reject_reason is not null and dt >= $first_dt and dt <= $last_dt
 ),
 
 rejected_events as (
@@ -33,13 +36,16 @@ rejected_events as (
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason, further_columns
     from clean.checked_order_events
-    where not is_settled and reject_reason is not null and dt >= $first_dt
+    where not is_settled
+        and reject_reason is not null
+        and dt >= $first_dt
+        and dt <= $last_dt
     union all
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason, further_columns
     from clean.repeated_order_events
-    where reject_reason is not null
+    where reject_reason is not null and dt >= $first_dt and dt <= $last_dt
 ),
 
 click_rejects as (

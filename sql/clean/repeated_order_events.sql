@@ -2,32 +2,27 @@
 --
 -- grain:  one row per raw row of such an id, of the landing dates to clean
 -- kept:   for the run
--- reads:  clean.checked_order_events, clean.repeated_event_ids, clean.order_events, clean.rejects
--- params: $first_dt, $dedup_days
+-- reads:  clean.checked_order_events, clean.known_event_ids
+-- params: $first_dt, $last_dt, $dedup_days
 --
 -- A log is delivered at least once, so the same row may come again: later on its own
 -- landing date or on one of the next dates. The rows of one id are put in order (by date,
 -- then time, then content) and each looks at the one before it. Rows that fail another
 -- check take no part: a broken copy must not push out the good one.
-with repeated as (
-    select id_number
-    from clean.repeated_event_ids
-),
-
-checked as (
+with checked as (
     select *
     from clean.checked_order_events
     where not is_settled and reject_reason is null
 ),
 
--- Ids that were valid on landing dates that are clean already: those kept, and their
--- duplicates.
-known as (
-    select dt, event_id from clean.order_events
+-- Of dates before, only that there was such a row counts.
+before as (
+    select dt, event_id
+    from checked
+    where dt >= $first_dt - $dedup_days and dt < $first_dt
     union all
-    select dt, row_id as event_id
-    from clean.rejects
-    where log = 'orders' and reason = 'duplicate'
+    select dt, event_id
+    from clean.known_event_ids
 ),
 
 candidates as (
@@ -36,37 +31,39 @@ candidates as (
         amount, currency, product_id, category_id, quantity, country, reason,
         further_columns, exact_amount, fx_rate, program_amount, true as is_raw
     from checked
+    where dt >= $first_dt and dt <= $last_dt
     union all
     select
         dt, event_id, null, null, null, null, null, null, null, null, null, null, null,
         null, null, null, null, null, null, false as is_raw
-    from known
-    where hash64(event_id) in (select id_number from repeated)
+    from before
 ),
 
 in_order as (
     select
         candidates.*,
-        lag(dt) over (
-            partition by event_id
-            order by
-                dt,
-                event_at nulls first,
-                event_type nulls first,
-                order_id nulls first,
-                line_id nulls first,
-                buyer_id nulls first,
-                store_id nulls first,
-                try_cast(amount as decimal(76, 38)) nulls first,
-                currency nulls first,
-                product_id nulls first,
-                category_id nulls first,
-                quantity nulls first,
-                country nulls first,
-                reason nulls first,
-                array_to_string(further_columns, chr(31), chr(30)) nulls first
-        ) as previous_dt
+        lag(event_id) over content as previous_id,
+        lag(dt) over content as previous_dt
     from candidates
+    window content as (
+        order by
+            event_id,
+            dt,
+            event_at nulls first,
+            event_type nulls first,
+            order_id nulls first,
+            line_id nulls first,
+            buyer_id nulls first,
+            store_id nulls first,
+            try_cast(amount as decimal(76, 38)) nulls first,
+            currency nulls first,
+            product_id nulls first,
+            category_id nulls first,
+            quantity nulls first,
+            country nulls first,
+            reason nulls first,
+            array_to_string(further_columns, chr(31), chr(30)) nulls first
+    )
 )
 
 select
@@ -89,6 +86,7 @@ select
     exact_amount,
     fx_rate,
     program_amount,
-    case when previous_dt >= dt - $dedup_days then 'duplicate' end as reject_reason
+    case when previous_id = event_id and previous_dt >= dt - $dedup_days then 'duplicate' end
+        as reject_reason
 from in_order
-where is_raw and dt >= $first_dt
+where is_raw

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -27,8 +27,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 
 use crate::model::Model;
 use crate::place::Place;
+use files::Constants;
 use scratch::{Part, Scratch, ScratchTable};
 
 /// How the engine splits work. Never changes a row.
@@ -78,6 +79,8 @@ pub struct Engine {
     session: SessionContext,
     instead: Replacements,
     scratch: Scratch,
+    /// Tables that are kept for the run.
+    kept: Mutex<BTreeMap<String, Arc<ScratchTable>>>,
 }
 
 const SCHEMAS: [&str; 6] = ["raw", "reference", "clean", "attribution", "report", "check"];
@@ -91,6 +94,9 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
+        // What fits into memory is looked up where the other rows are: sending these to it costs more.
+        options.optimizer.hash_join_single_partition_threshold = 256 << 20;
+        options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
         let scratch = Scratch::new(tuning.memory.is_some())?;
         let session = SessionContext::new_with_config_rt(config, runtime(tuning, &scratch)?);
         session.register_udf(hash64::hash64());
@@ -98,7 +104,7 @@ impl Engine {
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
-        let engine = Engine { session, instead, scratch };
+        let engine = Engine { session, instead, scratch, kept: Mutex::default() };
         engine
             .add_store(&Place::parse(&engine.scratch.path().to_string_lossy(), Path::new("/"))?)?;
         Ok(engine)
@@ -160,7 +166,8 @@ impl Engine {
         Ok(DataFrame::new(state, plan))
     }
 
-    /// Runs a model and hands out its rows as they come.
+    /// Runs a model and hands out its rows as they come, partition after partition: without an
+    /// `order by` rows are in the order of the tables that are read.
     pub async fn stream(
         &self,
         model: &Model,
@@ -190,10 +197,11 @@ impl Engine {
         let run = async {
             let task = Arc::new(frame.task_ctx());
             let plan = frame.create_physical_plan().await?;
-            let rows = execute_stream(plan.clone(), task)?;
+            let schema = plan.schema();
+            let partitions = execute_stream_partitioned(plan.clone(), task)?;
+            let partitions: Vec<_> = partitions.into_iter().map(ahead).collect();
             let told = Told { what: model.name, plan };
-            let rows = rows.inspect(move |_| _ = &told);
-            let schema = rows.get_ref().schema();
+            let rows = stream::iter(partitions).flatten().inspect(move |_| _ = &told);
             let rows: SendableRecordBatchStream =
                 Box::pin(RecordBatchStreamAdapter::new(schema, rows));
             anyhow::Ok(rows)
@@ -219,16 +227,27 @@ impl Engine {
         timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
     }
 
-    /// The same for a model that is made slice by slice, as many at once as there are cores, which
-    /// share them out if they are fewer: each of `slices` are parameters that make a part of its rows.
-    pub async fn materialise_slices(
+    /// Adds to a model that is kept for the run and known already. Each of `slices` are parameters
+    /// that make a part of its rows; they are made side by side on so many cores, which share them
+    /// out if they are fewer.
+    pub async fn materialise_more(
         &self,
         model: &'static Model,
         slices: &[Params],
-    ) -> Result<u64> {
-        self.forget(model.name)?;
-        let (schema, parts) = timed(model.name, self.write_slices(model, slices)).await?;
-        self.keep(model.name, &schema, parts)
+        cores: usize,
+    ) -> Result<()> {
+        let (_, parts) = timed(model.name, self.write_slices(model, slices, cores)).await?;
+        let table = self.kept().get(model.name).cloned();
+        table.with_context(|| format!("{} is not known", model.name))?.add(parts)?;
+        Ok(())
+    }
+
+    /// Lets go of rows of a model that is kept for the run: of those parts that the constants of all
+    /// their rows say are done with.
+    pub fn forget_parts(&self, name: &str, is_done_with: impl Fn(&Constants) -> bool) {
+        if let Some(table) = self.kept().get(name) {
+            table.remove(is_done_with);
+        }
     }
 
     /// The same for models of which each reads those before it, but of no slices other than its own:
@@ -245,7 +264,8 @@ impl Engine {
         for slices in slices.chunks(cores) {
             for model in models {
                 self.forget(model.name)?;
-                let (schema, parts) = timed(model.name, self.write_slices(model, slices)).await?;
+                let (schema, parts) =
+                    timed(model.name, self.write_slices(model, slices, cores)).await?;
                 if is_needed(model) {
                     let all = made.entry(model.name).or_insert((schema.clone(), Vec::new()));
                     all.1.extend(parts.iter().cloned());
@@ -266,8 +286,9 @@ impl Engine {
         &self,
         model: &'static Model,
         slices: &[Params],
+        cores: usize,
     ) -> Result<(SchemaRef, Vec<Part>)> {
-        let cores = self.session.state().config().target_partitions();
+        let cores = cores.max(1);
         let count = slices.len().max(1);
         let run = async {
             let slices = slices.iter().map(|params| async {
@@ -308,10 +329,16 @@ impl Engine {
     }
 
     fn keep(&self, name: &str, schema: &Schema, parts: Vec<Part>) -> Result<u64> {
-        let table = ScratchTable::new(schema, parts)?;
+        let table = Arc::new(ScratchTable::new(schema));
+        table.add(parts)?;
         let rows = table.rows();
-        self.register(name, Arc::new(table))?;
+        self.register(name, table.clone())?;
+        self.kept().insert(name.to_owned(), table);
         Ok(rows)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ScratchTable>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a few rows known as a table.
@@ -333,6 +360,7 @@ impl Engine {
 
     /// Drops a table that is not needed any more.
     pub fn forget(&self, name: &str) -> Result<()> {
+        self.kept().remove(name);
         self.session.deregister_table(name)?;
         Ok(())
     }
@@ -342,6 +370,21 @@ impl Engine {
         state.config_mut().options_mut().execution.target_partitions = cores.max(1);
         state
     }
+}
+
+/// The same rows, computed in a task of their own while those before them are worked on.
+fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(rows.schema(), 4);
+    let to = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if to.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
 }
 
 /// Logs how long a step took, for whoever asks where the time goes (`LOOKBACK_LOG=lookback=debug`).

@@ -9,9 +9,8 @@ use arrow::datatypes::{DataType, Date32Type, SchemaRef};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -56,14 +55,13 @@ impl Slice {
 /// slice below the table's folder. Each of `slices` gets a file, be it one without rows: a date
 /// that was made and is empty differs from one that never was. Errors: rows of other slices.
 pub async fn table(
-    rows: SendableRecordBatchStream,
+    mut rows: SendableRecordBatchStream,
     model: &Model,
     folder: &Place,
     file_name: &str,
     slices: &[Slice],
 ) -> Result<Vec<NewFile>> {
     let target = Target { model, folder, file_name, schema: without_partition(model) };
-    let mut rows = ahead(rows);
     let mut done: Vec<NewFile> = Vec::new();
     let mut open: Option<OpenFile> = None;
     while let Some(batch) = rows.try_next().await? {
@@ -97,21 +95,6 @@ pub async fn table(
         }
     }
     Ok(done)
-}
-
-/// The same rows, computed in a task of their own while those before them are written.
-fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-    let mut builder = RecordBatchReceiverStream::builder(rows.schema(), 4);
-    let to = builder.tx();
-    builder.spawn(async move {
-        while let Some(batch) = rows.next().await {
-            if to.send(batch).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    });
-    builder.build()
 }
 
 struct Target<'a> {

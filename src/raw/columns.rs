@@ -142,7 +142,10 @@ fn within_calendar(column: Expr, found: &DataType) -> Result<Expr> {
     // 0001-01-01 and 9999-12-31.
     let first = end(-62_135_596_800)?;
     let last = end(253_402_214_400)?;
-    Ok(when(column.clone().lt(first.clone()), first)
+    // What all rows are comes first: nobody looks further then.
+    let is_within = column.clone().between(first.clone(), last.clone());
+    Ok(when(is_within, column.clone())
+        .when(column.clone().lt(first.clone()), first)
         .when(column.clone().gt(last.clone()), last)
         .otherwise(column)?)
 }

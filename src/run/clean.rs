@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
+use datafusion::common::runtime::SpawnedTask;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{CHUNK, Run, cannot_write, date, whole_days};
 use crate::check;
 use crate::days::{self, ReportDates};
+use crate::engine::files::Constants;
 use crate::engine::write::{self, NewFile, Slice};
 use crate::engine::{Params, timed};
-use crate::model::{self, Model};
+use crate::model;
 use crate::origin;
 use crate::plan::{Reading, clean_origin};
 use crate::raw::{self, Log};
@@ -21,7 +24,7 @@ use crate::warehouse::Change;
 /// Raw rows that are cleaned at once, unless one landing date has more.
 const CHUNK_ROWS: u64 = 4_000_000;
 
-/// Rows that are held while their dates are cleaned side by side, unless there are more to each core.
+/// Raw rows of landing dates that are planned together, unless one has more: planning takes a while.
 const ROWS_TOGETHER: u64 = 500_000;
 
 /// How long after its landing date began a row is in the future (C1): at 01:00 of the next day.
@@ -29,8 +32,10 @@ const AHEAD: TimeDelta = TimeDelta::hours(25);
 
 /// The models of one log.
 struct Models {
-    /// Kept for the run: ids that may repeat, checked rows, the verdict on rows of such ids.
+    /// Kept for the run: ids that may repeat, those of them on clean dates, checked rows, the verdict
+    /// on rows of such ids.
     repeated_ids: &'static str,
+    known_ids: &'static str,
     checked: &'static str,
     repeated: &'static str,
     clean: &'static str,
@@ -40,12 +45,14 @@ fn models(log: Log) -> Models {
     match log {
         Log::Clicks => Models {
             repeated_ids: "clean.repeated_click_ids",
+            known_ids: "clean.known_click_ids",
             checked: "clean.checked_clicks",
             repeated: "clean.repeated_clicks",
             clean: "clean.clicks",
         },
         Log::Orders => Models {
             repeated_ids: "clean.repeated_event_ids",
+            known_ids: "clean.known_event_ids",
             checked: "clean.checked_order_events",
             repeated: "clean.repeated_order_events",
             clean: "clean.order_events",
@@ -54,8 +61,8 @@ fn models(log: Log) -> Models {
 }
 
 impl Models {
-    fn steps(&self) -> [&'static str; 3] {
-        [self.repeated_ids, self.checked, self.repeated]
+    fn steps(&self) -> [&'static str; 4] {
+        [self.repeated_ids, self.known_ids, self.checked, self.repeated]
     }
 }
 
@@ -139,7 +146,7 @@ impl Run<'_> {
         let Chunk { log, dates, .. } = *chunk;
         let names = models(log);
         let Some(first) = dates.first().copied() else { return Ok(()) };
-        let params = self.clean_params(first);
+        let params = self.clean_params(first, first);
         let nothing = BTreeSet::new();
         let to_read = &chunk.unknown | dates;
         for reading in [&self.plan.clicks.raw, &self.plan.orders.raw] {
@@ -157,12 +164,11 @@ impl Run<'_> {
             self.engine.register_empty(model::named(name)?, &params).await?;
         }
         self.engine.materialise(model::named(names.repeated_ids)?, &params).await?;
-
-        let mut cleaned = Cleaned::default();
-        let raw = &self.plan.reading(log).raw;
-        for dates in together(dates, |dt| raw.rows(dt), self.request.tuning.partitions) {
-            self.write_together(chunk, &dates, &mut cleaned).await?;
+        self.engine.materialise(model::named(names.known_ids)?, &params).await?;
+        for name in [names.checked, names.repeated] {
+            self.engine.register_empty(model::named(name)?, &params).await?;
         }
+        let cleaned = self.write_in_groups(chunk).await?;
 
         let clean = model::named(names.clean)?;
         let rejects = model::named("clean.rejects")?;
@@ -202,62 +208,90 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Cleans some dates of a chunk side by side, once those before them are clean.
-    async fn write_together(
-        &self,
-        chunk: &Chunk<'_>,
-        dates: &[NaiveDate],
-        cleaned: &mut Cleaned,
-    ) -> Result<()> {
-        let Some(first) = dates.first().copied() else { return Ok(()) };
-        let names = models(chunk.log);
-        let params = self.clean_params(first);
-        let reach = days::dedup_reach(first, self.job.late_days);
-        let is_clean = |dt: NaiveDate| {
-            let is_before = chunk.dates.contains(&dt) && dt < first;
-            dt >= reach.from && (chunk.known.contains(&dt) || is_before)
-        };
-        let (clean, rejects) = (model::named(names.clean)?, model::named("clean.rejects")?);
-        self.register_staged(names.clean, is_clean, &cleaned.clean)?;
-        self.register_staged(rejects.name, is_clean, &cleaned.rejects)?;
-        let before = chunk.unknown.iter().copied().filter(|dt| reach.contains(*dt));
-        let to_check = before.chain(dates.iter().copied()).map(|dt| {
+    /// Checks the dates of a chunk one after the other and writes those that are checked meanwhile,
+    /// so that all cores are at work and few rows are held.
+    async fn write_in_groups(&self, chunk: &Chunk<'_>) -> Result<Cleaned> {
+        let cores = self.request.tuning.partitions.max(1);
+        let before: Vec<NaiveDate> = chunk.unknown.iter().copied().collect();
+        self.check(chunk, &before, cores).await?;
+        let raw = &self.plan.reading(chunk.log).raw;
+        let checked = stream::iter(together(chunk.dates, |dt| raw.rows(dt)))
+            .map(|dates| async move {
+                self.check(chunk, &dates, 2).await?;
+                anyhow::Ok(dates)
+            })
+            .buffered(cores.div_ceil(2));
+        let written = checked.map_ok(|dates| self.write_checked(chunk.log, dates));
+        let written: Vec<Cleaned> = written.try_buffered(cores).try_collect().await?;
+        let mut cleaned = Cleaned::default();
+        for group in written {
+            cleaned.clean.extend(group.clean);
+            cleaned.rejects.extend(group.rejects);
+        }
+        Ok(cleaned)
+    }
+
+    async fn check(&self, chunk: &Chunk<'_>, dates: &[NaiveDate], cores: usize) -> Result<()> {
+        let Some(first) = chunk.dates.first() else { return Ok(()) };
+        let params = self.clean_params(*first, *first);
+        let to_check = dates.iter().map(|dt| {
             let mut params = params.clone();
-            params.insert("dt", date(dt));
+            params.insert("dt", date(*dt));
             params
         });
         let to_check: Vec<Params> = to_check.collect();
-        self.engine.materialise_slices(model::named(names.checked)?, &to_check).await?;
-        self.engine.materialise(model::named(names.repeated)?, &params).await?;
+        if to_check.is_empty() {
+            return Ok(());
+        }
+        let checked = model::named(models(chunk.log).checked)?;
+        self.engine.materialise_more(checked, &to_check, cores).await
+    }
+
+    /// Writes dates that were checked, as were those before them.
+    async fn write_checked(&self, log: Log, dates: Vec<NaiveDate>) -> Result<Cleaned> {
+        let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
+            return Ok(Cleaned::default());
+        };
+        let names = models(log);
+        let params = self.clean_params(*first, *last);
+        let verdicts = model::named(names.repeated)?;
+        self.engine.materialise_more(verdicts, std::slice::from_ref(&params), 1).await?;
         let (clean, rejects) = futures::try_join!(
-            self.write_by_date(clean, dates, "dt"),
-            self.write_rejects(rejects, chunk.log, dates, &params)
+            self.write_by_date(model::named(names.clean)?, &dates, "dt"),
+            self.write_rejects(log, &dates, &params)
         )?;
-        cleaned.clean.extend(clean);
-        cleaned.rejects.extend(rejects);
-        Ok(())
+        let is_written = |constants: &Constants| {
+            let is = |name: &str, value: ScalarValue| constants.get(name) == Some(&value);
+            is("is_settled", ScalarValue::Boolean(Some(true)))
+                && dates.iter().any(|dt| is("dt", date(*dt)))
+        };
+        self.engine.forget_parts(names.checked, is_written);
+        Ok(Cleaned { clean, rejects })
     }
 
     async fn write_rejects(
         &self,
-        rejects: &'static Model,
         log: Log,
         dates: &[NaiveDate],
         params: &Params,
     ) -> Result<Vec<NewFile>> {
+        let rejects = model::named("clean.rejects")?;
         let slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
         let slices: Vec<Slice> = dates.iter().map(slice).collect();
         let rows = self.engine.stream_on(1, rejects, params).await?;
         let folder = self.warehouse.folder(rejects);
         let file_name = self.file_name();
-        let written = write::table(rows, rejects, &folder, &file_name, &slices);
-        timed(rejects.name, written).await.with_context(|| cannot_write(rejects))
+        let written = SpawnedTask::spawn(async move {
+            write::table(rows, rejects, &folder, &file_name, &slices).await
+        });
+        timed(rejects.name, written.join()).await?.with_context(|| cannot_write(rejects))
     }
 
-    fn clean_params(&self, first: NaiveDate) -> Params {
+    fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
         let late = TimeDelta::days(self.job.late_days as i64);
         Params::from([
             ("first_dt", date(first)),
+            ("last_dt", date(last)),
             ("dt", date(first)),
             ("late", duration(late)),
             ("ahead", duration(AHEAD)),
@@ -282,22 +316,13 @@ impl Run<'_> {
     }
 }
 
-/// Dates of a chunk that are cleaned side by side: one for each core, and more if they are small.
-fn together(
-    dates: &BTreeSet<NaiveDate>,
-    rows: impl Fn(NaiveDate) -> u64,
-    cores: usize,
-) -> Vec<Vec<NaiveDate>> {
+/// Dates of a chunk that are planned together, if they are small.
+fn together(dates: &BTreeSet<NaiveDate>, rows: impl Fn(NaiveDate) -> u64) -> Vec<Vec<NaiveDate>> {
     let mut groups: Vec<Vec<NaiveDate>> = Vec::new();
     for dt in dates {
+        let all = |group: &[NaiveDate]| group.iter().chain([dt]).map(|dt| rows(*dt)).sum::<u64>();
         match groups.last_mut() {
-            Some(group)
-                if group.len() < cores
-                    || group.iter().chain([dt]).map(|dt| rows(*dt)).sum::<u64>()
-                        <= ROWS_TOGETHER =>
-            {
-                group.push(*dt);
-            }
+            Some(group) if all(group) <= ROWS_TOGETHER => group.push(*dt),
             _ => groups.push(vec![*dt]),
         }
     }

@@ -25,32 +25,10 @@ const ATTRIBUTED_EVENTS: u64 = 3_000_000;
 /// How many clicks of the dates reported at once, unless one date has more.
 const REPORTED_CLICKS: u64 = 2_000_000;
 
-/// What work is cut by, so that memory does not follow the rows.
-struct Cut {
-    /// Where to cut.
-    model: &'static str,
-    /// Rows read to a slice.
-    rows: u64,
-    /// Parameters for where a slice begins, and where the next one does.
-    first: &'static str,
-    next: &'static str,
-}
-
-/// A timeline, by clicks in reach.
-const BUYERS: Cut = Cut {
-    model: "attribution.buyer_slices",
-    rows: 2_500_000,
-    first: "first_buyer",
-    next: "next_buyer",
-};
-
-/// A ledger, by lines with something to book.
-const ORDERS: Cut = Cut {
-    model: "attribution.order_slices",
-    rows: 200_000,
-    first: "first_order",
-    next: "next_order",
-};
+/// Rows to a slice of what is done slice by slice, so that memory does not follow the rows: clicks
+/// of a timeline, lines of a ledger with something to book.
+const SLICE_CLICKS: u64 = 2_500_000;
+const SLICE_LINES: u64 = 200_000;
 
 /// New files by table, not yet visible.
 type Staged = BTreeMap<&'static str, Vec<NewFile>>;
@@ -215,31 +193,55 @@ impl Run<'_> {
         self.register_clean_inputs(dates)?;
         let is_within = |all: ReportDates| all.contains(dates.from) && all.contains(dates.to);
         if !self.attributed.is_some_and(is_within) {
-            for name in ["attribution.repeated_lines", "attribution.placed_lines"] {
-                self.engine.materialise(model::named(name)?, params).await?;
+            let slices =
+                self.slices(self.rows("clean.clicks", self.clicks_reach(dates))?, SLICE_CLICKS);
+            let mut params = params.clone();
+            params.insert("slices", ScalarValue::Int64(Some(slices)));
+            let before =
+                ["repeated_lines", "placed_lines", "shoppers", "shopper_lines", "shopper_clicks"];
+            let after = ["winning_clicks", "credits"];
+            let model = |name| model::named(&format!("attribution.{name}"));
+            for name in before {
+                self.engine.materialise(model(name)?, &params).await?;
             }
-            let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
-            let slices = self.slices(&BUYERS, clicks, params).await?;
-            let timeline = model::named("attribution.timeline")?;
-            let credits = model::named("attribution.credits")?;
-            let is_needed = |model: &Model| model.name == credits.name;
-            self.engine.materialise_together(&[timeline, credits], &slices, is_needed).await?;
-            for name in ["attribution.repeated_lines", "attribution.placed_lines"] {
-                self.engine.forget(name)?;
+            let of_slice = |slice| {
+                let mut params = params.clone();
+                params.insert("slice", ScalarValue::Int64(Some(slice)));
+                params
+            };
+            let of_slices: Vec<Params> = (0..slices).map(of_slice).collect();
+            let (timeline, winners) = (model("timeline")?, model("winners")?);
+            let is_needed = |model: &Model| model.name == winners.name;
+            self.engine.materialise_together(&[timeline, winners], &of_slices, is_needed).await?;
+            for name in ["shopper_lines", "shopper_clicks"] {
+                self.engine.forget(model(name)?.name)?;
+            }
+            for name in after {
+                self.engine.materialise(model(name)?, &params).await?;
+            }
+            for name in ["repeated_lines", "placed_lines", "shoppers", "winners", "winning_clicks"]
+            {
+                self.engine.forget(model(name)?.name)?;
             }
             self.attributed = Some(dates);
         }
         Ok(())
     }
 
-    /// Cuts what is worked on into slices that fit into memory: parameters for each. The tables read
-    /// are sorted by what is cut, so that a slice reads its part of each file.
-    async fn slices(&self, cut: &Cut, rows: u64, params: &Params) -> Result<Vec<Params>> {
+    /// Slices of so many rows, as many to each core.
+    fn slices(&self, rows: u64, rows_each: u64) -> i64 {
         let cores = self.request.tuning.partitions.max(1) as u64;
-        let slices = rows.div_ceil(cut.rows).max(1).next_multiple_of(cores);
+        rows.div_ceil(rows_each).max(1).next_multiple_of(cores) as i64
+    }
+
+    /// Cuts the orders with something to book into slices: parameters for each. Clean events and
+    /// conversions are sorted by order, so that a slice reads its part of each file.
+    async fn order_slices(&self, lines: u64, params: &Params) -> Result<Vec<Params>> {
+        let slices = self.slices(lines, SLICE_LINES);
         let mut params = params.clone();
-        params.insert("slices", ScalarValue::Int64(Some(slices as i64)));
-        let cuts = self.engine.collect(model::named(cut.model)?, &params).await?;
+        params.insert("slices", ScalarValue::Int64(Some(slices)));
+        let cuts = model::named("attribution.order_slices")?;
+        let cuts = self.engine.collect(cuts, &params).await?;
         let mut cuts_found = Vec::new();
         for batch in &cuts {
             let column = cast(batch.column(0), &DataType::Utf8)?;
@@ -253,8 +255,8 @@ impl Run<'_> {
         let slices = bounds.map(|(slice, (first, next))| {
             let mut params = params.clone();
             params.insert("slice", ScalarValue::Int64(Some(slice as i64)));
-            params.insert(cut.first, ScalarValue::Utf8View(Some(first)));
-            params.insert(cut.next, ScalarValue::Utf8View(next));
+            params.insert("first_order", ScalarValue::Utf8View(Some(first)));
+            params.insert("next_order", ScalarValue::Utf8View(next));
             params
         });
         Ok(slices.collect())
@@ -316,7 +318,7 @@ impl Run<'_> {
         self.register_staged("attribution.conversions", |date| placed.contains(date), new)?;
         let to_book = model::named("attribution.lines_to_book")?;
         let lines = self.engine.materialise(to_book, params).await?;
-        let slices = self.slices(&ORDERS, lines, params).await?;
+        let slices = self.order_slices(lines, params).await?;
         let events = model::named("attribution.line_events")?;
         let steps = [
             model::named("attribution.moving_lines")?,

@@ -104,7 +104,9 @@ mod tests {
         let rows = futures::stream::iter(batches.into_iter().map(Ok));
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows));
         let parts = scratch.writing("visits", Some("date")).write(rows).await.unwrap();
-        ScratchTable::new(&schema, parts).unwrap()
+        let table = ScratchTable::new(&schema);
+        table.add(parts).unwrap();
+        table
     }
 
     async fn of_date_1(table: ScratchTable) -> String {
@@ -131,6 +133,18 @@ mod tests {
         assert_eq!(in_memory, in_files);
         // 20 batches of 100 rows, a third of them each.
         assert_eq!(in_memory.lines().filter(|line| line.contains("1970-01-02")).count(), 667);
+    }
+
+    #[tokio::test]
+    async fn parts_are_let_go_of_one_by_one() {
+        let scratch = Scratch::new(false).unwrap();
+        let table = kept(&scratch).await;
+        let all = scratch.room.reserved();
+        let date_1 = datafusion::common::ScalarValue::Date32(Some(1));
+        table.remove(|constants| constants.get("date") == Some(&date_1));
+        assert_eq!(table.rows(), 2000 - 667);
+        assert!(scratch.room.reserved() < all);
+        assert!(!of_date_1(table).await.contains("1970-01-02"));
     }
 
     #[tokio::test]

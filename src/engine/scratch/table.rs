@@ -1,7 +1,7 @@
 //! A scratch table for queries.
 
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -16,33 +16,47 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 
 use super::writer::{Content, Part};
-use crate::engine::files::{DataFile, FileTable, is_never};
+use crate::engine::files::{Constants, DataFile, FileTable, is_never};
 
-/// Parts of one schema.
+/// Parts of one schema. A query reads those that are there when it is planned.
 #[derive(Debug)]
 pub struct ScratchTable {
     schema: SchemaRef,
-    parts: Vec<Part>,
+    parts: Mutex<Vec<Part>>,
 }
 
 impl ScratchTable {
-    /// Errors: a part with other columns.
-    pub fn new(schema: &Schema, mut parts: Vec<Part>) -> Result<ScratchTable> {
+    pub fn new(schema: &Schema) -> ScratchTable {
         let fields = schema.fields().iter();
         let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        ScratchTable { schema, parts: Mutex::default() }
+    }
+
+    /// Errors: a part with other columns.
+    pub fn add(&self, mut parts: Vec<Part>) -> Result<()> {
         for part in &mut parts {
             if let Content::Memory(batches, _) = &mut part.content {
                 for batch in batches {
-                    *batch = batch.clone().with_schema(schema.clone())?;
+                    *batch = batch.clone().with_schema(self.schema.clone())?;
                 }
             }
         }
-        Ok(ScratchTable { schema, parts })
+        self.parts().extend(parts);
+        Ok(())
+    }
+
+    /// Lets go of parts, by what all rows of each have in common.
+    pub fn remove(&self, is_done_with: impl Fn(&Constants) -> bool) {
+        self.parts().retain(|part| !is_done_with(&part.constants));
     }
 
     pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|part| part.rows).sum()
+        self.parts().iter().map(|part| part.rows).sum()
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +88,8 @@ impl TableProvider for ScratchTable {
             |part: &&Part| !filters.iter().any(|filter| is_never(filter, &part.constants));
         let mut held: Vec<RecordBatch> = Vec::new();
         let mut files: Vec<DataFile> = Vec::new();
-        for part in self.parts.iter().filter(may_match) {
+        let parts: Vec<Part> = self.parts().iter().filter(may_match).cloned().collect();
+        for part in parts {
             match &part.content {
                 Content::Memory(batches, _) => held.extend(batches.iter().cloned()),
                 Content::File(path) => files.push(data_file(path, part.rows)?),

@@ -140,7 +140,7 @@ impl Engine {
         model: &Model,
         params: &Params,
     ) -> Result<DataFrame> {
-        let frame = self.plan_sql(state, model, params).await;
+        let frame = timed("logical plan", self.plan_sql(state, model, params)).await;
         frame.with_context(|| format!("cannot plan {}", model.name))
     }
 
@@ -196,7 +196,7 @@ impl Engine {
         let frame = self.plan_in(state, model, params).await?;
         let run = async {
             let task = Arc::new(frame.task_ctx());
-            let plan = frame.create_physical_plan().await?;
+            let plan = timed("physical plan", frame.create_physical_plan()).await?;
             let schema = plan.schema();
             let partitions = execute_stream_partitioned(plan.clone(), task)?;
             let partitions: Vec<_> = partitions.into_iter().map(ahead).collect();
@@ -308,7 +308,7 @@ impl Engine {
         frame: DataFrame,
     ) -> Result<(SchemaRef, Vec<Part>)> {
         let task = frame.task_ctx();
-        let plan = frame.create_physical_plan().await?;
+        let plan = timed("physical plan", frame.create_physical_plan()).await?;
         let schema = plan.schema();
         let _told = Told { what: model.name, plan: plan.clone() };
         // Whichever fails first is heard first: what a partition that panicked was to share with

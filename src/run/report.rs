@@ -22,8 +22,9 @@ use crate::warehouse::{Change, TableFile};
 
 /// How many order events of the dates attributed at once, unless one date has more.
 const ATTRIBUTED_EVENTS: u64 = 3_000_000;
-/// How many clicks of the dates reported at once, unless one date has more.
+/// How many clicks, or order events, of the dates reported at once, unless one date has more.
 const REPORTED_CLICKS: u64 = 2_000_000;
+const REPORTED_EVENTS: u64 = 1_000_000;
 
 /// Rows to a slice of what is done slice by slice, so that memory does not follow the rows: clicks
 /// of a timeline, lines of a ledger with something to book.
@@ -100,27 +101,23 @@ impl Run<'_> {
         let mut complaints = self.check_conversions(params, conversions).await?;
         self.make_ledger(dates, params, staged).await?;
         let all: BTreeSet<NaiveDate> = dates.iter().collect();
-        for dates in stretches(&all, self.dates_at_once("clean.clicks", REPORTED_CLICKS)?) {
-            let params = self.params(dates);
-            self.engine.materialise(model::named("report.visits")?, &params).await?;
-            for name in REPORTS {
-                let model = model::named(name)?;
-                let files = match name {
-                    "report.traffic" => {
-                        let dates: Vec<NaiveDate> = dates.iter().collect();
-                        self.write_by_date(model, &dates, "date").await?
-                    }
-                    _ => self.make_report(model, dates, &params).await?,
-                };
-                self.register_staged(name, |date| dates.contains(date), &files)?;
-                complaints.extend(check::key(&self.engine, model, &files).await?);
-                staged.entry(name).or_default().extend(files);
-            }
-            self.engine.forget("report.visits")?;
-        }
         for name in REPORTS {
-            let files = staged.get(name).map(Vec::as_slice).unwrap_or_default();
-            self.register_staged(name, |date| dates.contains(date), files)?;
+            let model = model::named(name)?;
+            let is_traffic = name == "report.traffic";
+            let at_once = match is_traffic {
+                true => self.dates_at_once("clean.clicks", REPORTED_CLICKS)?,
+                false => self.dates_at_once("clean.order_events", REPORTED_EVENTS)?,
+            };
+            let mut files = Vec::new();
+            for dates in stretches(&all, at_once) {
+                files.extend(match is_traffic {
+                    true => self.make_traffic(model, dates).await?,
+                    false => self.make_report(model, dates, &self.params(dates)).await?,
+                });
+            }
+            self.register_staged(name, |date| dates.contains(date), &files)?;
+            complaints.extend(check::key(&self.engine, model, &files).await?);
+            staged.entry(name).or_default().extend(files);
         }
         for name in [
             "check.money_is_never_null",
@@ -329,6 +326,19 @@ impl Run<'_> {
         self.engine.materialise_together(&steps, &slices, is_needed).await?;
         self.engine.forget(to_book.name)?;
         Ok(())
+    }
+
+    async fn make_traffic(
+        &self,
+        traffic: &'static Model,
+        dates: ReportDates,
+    ) -> Result<Vec<NewFile>> {
+        let visits = model::named("report.visits")?;
+        self.engine.materialise(visits, &self.params(dates)).await?;
+        let dates: Vec<NaiveDate> = dates.iter().collect();
+        let files = self.write_by_date(traffic, &dates, "date").await?;
+        self.engine.forget(visits.name)?;
+        Ok(files)
     }
 
     async fn make_report(

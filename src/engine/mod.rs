@@ -5,7 +5,7 @@
 //! stands, its parameters are bound as values.
 
 pub mod files;
-mod hash64;
+pub mod hash64;
 mod scratch;
 pub mod write;
 

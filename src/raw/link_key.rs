@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, AsArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result as EngineResult, exec_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, Volatility, create_udf};
@@ -14,15 +14,14 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input, MatchKind, Span};
 
 /// The key of the promotion link that a URL names, as an expression on its column (text in, text
-/// out): the first group of the first format that matches. Empty when that group took no part in
-/// the match, null when no format matches.
+/// out); see [`LinkFormats::keys`].
 pub(super) fn link_key(formats: &[Regex], url: Expr) -> Expr {
-    let formats: Vec<Format> = formats.iter().map(Format::new).collect();
+    let formats = LinkFormats::new(formats);
     let keys = move |arguments: &[ColumnarValue]| -> EngineResult<ColumnarValue> {
         let [ColumnarValue::Array(urls)] = arguments else {
             return exec_err!("link_key wants a column of URLs");
         };
-        Ok(ColumnarValue::Array(keys(&formats, urls)))
+        Ok(ColumnarValue::Array(Arc::new(formats.keys(urls.as_string_view()))))
     };
     let text = DataType::Utf8View;
     let function =
@@ -30,20 +29,30 @@ pub(super) fn link_key(formats: &[Regex], url: Expr) -> Expr {
     function.call(vec![url])
 }
 
-fn keys(formats: &[Format], urls: &ArrayRef) -> ArrayRef {
-    let urls = urls.as_string_view();
-    let mut searches: Vec<Search> = formats.iter().map(Search::new).collect();
-    let mut keys = StringViewBuilder::with_capacity(urls.len());
-    for url in urls {
-        let key = url.and_then(|url| {
-            searches.iter_mut().find_map(|search| {
-                let group = search.first_group(url)?;
-                Some(group.and_then(|(from, to)| url.get(from..to)).unwrap_or_default())
-            })
-        });
-        keys.append_option(key);
+/// The job's formats of promotion links, ready to be looked for in many URLs.
+pub struct LinkFormats(Vec<Format>);
+
+impl LinkFormats {
+    pub fn new(formats: &[Regex]) -> LinkFormats {
+        LinkFormats(formats.iter().map(Format::new).collect())
     }
-    Arc::new(keys.finish())
+
+    /// The key of the promotion link that each URL names: the first group of the first format that
+    /// matches. Empty when that group took no part in the match, null when no format matches.
+    pub fn keys(&self, urls: &StringViewArray) -> StringViewArray {
+        let mut searches: Vec<Search> = self.0.iter().map(Search::new).collect();
+        let mut keys = StringViewBuilder::with_capacity(urls.len());
+        for url in urls {
+            let key = url.and_then(|url| {
+                searches.iter_mut().find_map(|search| {
+                    let group = search.first_group(url)?;
+                    Some(group.and_then(|(from, to)| url.get(from..to)).unwrap_or_default())
+                })
+            });
+            keys.append_option(key);
+        }
+        keys.finish()
+    }
 }
 
 /// A link format, ready to be looked for in many URLs.
@@ -124,24 +133,21 @@ impl Search<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-    use arrow::array::StringViewArray;
-
     use super::*;
 
     #[test]
     fn the_first_format_that_matches_decides() {
         let formats = [r"^https://go/(?P<key>\w+)(/\w)?", r"[?&]aff=(x)?(y)?"];
         let formats = formats.map(|format| Regex::new(format).unwrap());
-        let urls: ArrayRef = Arc::new(StringViewArray::from(vec![
+        let urls = StringViewArray::from(vec![
             Some("https://go/acorn/b?aff=x"),
             Some("https://shop/?aff=x"),
             Some("https://shop/?aff=y"),
             Some("https://shop/"),
             None,
-        ]));
+        ]);
         let expected = vec![Some("acorn"), Some("x"), Some(""), None, None];
-        let formats = formats.each_ref().map(Format::new);
-        assert_eq!(keys(&formats, &urls).as_string_view(), &StringViewArray::from(expected));
+        assert_eq!(LinkFormats::new(&formats).keys(&urls), StringViewArray::from(expected));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use object_store::ObjectMeta;
 
 use crate::place::{Place, in_parallel};
 use crate::stop::Stop;
+pub use link_key::LinkFormats;
 
 /// Which of the two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -190,35 +190,43 @@ impl Run<'_> {
         self.register_clean_inputs(dates)?;
         let is_within = |all: ReportDates| all.contains(dates.from) && all.contains(dates.to);
         if !self.attributed.is_some_and(is_within) {
-            let slices =
-                self.slices(self.rows("clean.clicks", self.clicks_reach(dates))?, SLICE_CLICKS);
-            let mut params = params.clone();
-            params.insert("slices", ScalarValue::Int64(Some(slices)));
-            let before =
-                ["repeated_lines", "placed_lines", "shoppers", "shopper_lines", "shopper_clicks"];
-            let after = ["winning_clicks", "credits"];
-            let model = |name| model::named(&format!("attribution.{name}"));
-            for name in before {
-                self.engine.materialise(model(name)?, &params).await?;
-            }
-            let of_slice = |slice| {
+            let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
+            let slices = self.slices(clicks, SLICE_CLICKS);
+            let with = |name: &'static str, value: i64| {
                 let mut params = params.clone();
-                params.insert("slice", ScalarValue::Int64(Some(slice)));
+                params.insert("slices", ScalarValue::Int64(Some(slices)));
+                params.insert(name, ScalarValue::Int64(Some(value)));
                 params
             };
-            let of_slices: Vec<Params> = (0..slices).map(of_slice).collect();
-            let (timeline, winners) = (model("timeline")?, model("winners")?);
+            let params = with("slices", slices);
+            for name in [
+                "attribution.repeated_lines",
+                "attribution.placed_lines",
+                "attribution.shoppers",
+                "attribution.shopper_lines",
+                "attribution.shopper_clicks",
+            ] {
+                self.engine.materialise(model::named(name)?, &params).await?;
+            }
+            let of_slices: Vec<Params> = (0..slices).map(|slice| with("slice", slice)).collect();
+            let timeline = model::named("attribution.timeline")?;
+            let winners = model::named("attribution.winners")?;
             let is_needed = |model: &Model| model.name == winners.name;
             self.engine.materialise_together(&[timeline, winners], &of_slices, is_needed).await?;
-            for name in ["shopper_lines", "shopper_clicks"] {
-                self.engine.forget(model(name)?.name)?;
+            for name in ["attribution.shopper_lines", "attribution.shopper_clicks"] {
+                self.engine.forget(name)?;
             }
-            for name in after {
-                self.engine.materialise(model(name)?, &params).await?;
+            for name in ["attribution.winning_clicks", "attribution.credits"] {
+                self.engine.materialise(model::named(name)?, &params).await?;
             }
-            for name in ["repeated_lines", "placed_lines", "shoppers", "winners", "winning_clicks"]
-            {
-                self.engine.forget(model(name)?.name)?;
+            for name in [
+                "attribution.repeated_lines",
+                "attribution.placed_lines",
+                "attribution.shoppers",
+                "attribution.winners",
+                "attribution.winning_clicks",
+            ] {
+                self.engine.forget(name)?;
             }
             self.attributed = Some(dates);
         }

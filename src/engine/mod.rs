@@ -250,8 +250,8 @@ impl Engine {
         }
     }
 
-    /// The same for models of which each reads those before it, but of no slices other than its own:
-    /// so all of them are made for some slices before the next ones. Only those that `is_needed`
+    /// Runs models that are kept for the run, of which each reads those before it, but of no slices
+    /// other than its own: so all of them are made for some slices before the next ones. Only those that `is_needed`
     /// says are there afterwards.
     pub async fn materialise_together(
         &self,

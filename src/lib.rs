@@ -17,8 +17,8 @@
 //!
 //! - A business rule in Rust. Rust knows dates, places, files and promises; it names no report column.
 //! - SQL put together from text. Models are parsed as they stand, parameters are bound as values.
-//! - Own operators in the engine, and own functions but two, the key of a promotion link in the raw
-//!   clicks and `hash64`: a distributed DataFusion that has these can run the same files.
+//! - Own operators in the engine, and own functions but three, the key of a promotion link in the raw
+//!   clicks, `hash64` and `repeated`: a distributed DataFusion that has these can run the same files.
 //! - Floating point near money.
 //! - The clock, but for `main`. Settings from the environment, but for credentials and
 //!   `LOOKBACK_LOG`, which says what is logged.

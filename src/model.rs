@@ -27,6 +27,8 @@ pub struct Model {
     pub params: BTreeSet<String>,
     /// Declared for tables that are kept; the first is the partition.
     pub columns: Vec<Column>,
+    /// Columns by which the rows are sorted, as the query's end says.
+    pub order: Vec<String>,
 }
 
 /// A column of a table that is kept.
@@ -96,6 +98,7 @@ impl Model {
             reads: BTreeSet::new(),
             params: BTreeSet::new(),
             columns: Vec::new(),
+            order: Vec::new(),
         };
         let head: Vec<&str> =
             sql.lines().map_while(|line| line.strip_prefix("--")).map(str::trim_end).collect();
@@ -103,6 +106,9 @@ impl Model {
         let list = |text: &str| -> Vec<String> {
             text.split(',').map(|part| part.trim().to_owned()).collect()
         };
+        if let Some((_, order)) = sql.split_once("\norder by ") {
+            model.order = list(order);
+        }
         let mut in_columns = false;
         let mut in_reads = false;
         for line in head {
@@ -185,7 +191,9 @@ const SOURCES: &[(&str, &str)] = sources![
     clean / repeated_order_events,
     clean / order_events,
     clean / rejects,
-    attribution / repeated_lines,
+    attribution / new_lines,
+    attribution / placements,
+    attribution / repetitions,
     attribution / placed_lines,
     attribution / shoppers,
     attribution / shopper_lines,
@@ -195,12 +203,14 @@ const SOURCES: &[(&str, &str)] = sources![
     attribution / winning_clicks,
     attribution / credits,
     attribution / conversions,
+    attribution / moved_lines,
     attribution / lines_to_book,
     attribution / order_slices,
     attribution / moving_lines,
     attribution / line_events,
     attribution / movements,
     report / visits,
+    report / repeated_visits,
     report / traffic,
     report / orders,
     report / refunds,

@@ -2,34 +2,29 @@
 --
 -- grain:  one row per placed event of such a line
 -- kept:   for the run
--- reads:  clean.order_events
+-- reads:  attribution.moved_lines, clean.order_events
 -- params: $from, $to, $horizon
 --
 -- Few lines of a horizon have something to book on a night: what follows looks these up.
-with events as (
+with placed as (
     select
-        event_id, event_type, event_at, order_id, line_id, original_amount, original_currency,
+        event_id, event_at as placed_at, order_id, line_id, original_amount, original_currency,
         fx_rate
     from clean.order_events
-    where event_at >= $from - $horizon and event_at < $to
-),
-
-moving as (
-    select distinct order_id, line_id
-    from events
-    where event_at >= $from
+    where event_type = 'placed'
+        and event_at >= $from - $horizon
+        and event_at < $to
 )
 
 select
-    events.event_id,
-    events.event_at as placed_at,
-    events.order_id,
-    events.line_id,
-    events.original_amount,
-    events.original_currency,
-    events.fx_rate
-from moving
-inner join events
-    on moving.order_id = events.order_id
-    and moving.line_id = events.line_id
-where events.event_type = 'placed'
+    placed.event_id,
+    placed.placed_at,
+    placed.order_id,
+    placed.line_id,
+    placed.original_amount,
+    placed.original_currency,
+    placed.fx_rate
+from attribution.moved_lines as lines
+inner join placed
+    on lines.order_id = placed.order_id
+    and lines.line_id = placed.line_id

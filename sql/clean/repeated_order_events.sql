@@ -1,7 +1,8 @@
 -- Raw order events whose id is there more than once, with the verdict on each.
 --
 -- grain:  one row per raw row of such an id, of the landing dates to clean
--- kept:   for the run
+-- kept:   for the run, each landing date apart
+-- split:  dt
 -- reads:  clean.checked_order_events, clean.known_event_ids
 -- params: $first_dt, $last_dt, $dedup_days
 --

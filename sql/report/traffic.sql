@@ -3,7 +3,7 @@
 -- grain:  one row per link, page and kind of visitor on the day
 -- key:    report_date, publisher_id, tracking_id, store_id, country, device
 -- kept:   as report/traffic
--- reads:  report.visits, attribution.credits
+-- reads:  report.visits, report.repeated_visits, attribution.credits
 -- params: $date
 -- columns:
 --   report_date   date   local date of the visits, and of the orders
@@ -23,7 +23,7 @@
 with visits as (
     select
         publisher_id, tracking_id, store_id, country, device, visitor_id,
-        buyer_without_visitor
+        buyer_without_visitor, number
     from report.visits
     where report_date = $date
 ),
@@ -42,27 +42,28 @@ orders as (
 ),
 
 -- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.
+-- Nearly all visits are the only one of their kind, and need not be looked for among the others.
 visitors as (
+    select
+        publisher_id, tracking_id, store_id, country, device, visitor_id,
+        buyer_without_visitor,
+        1 as clicks
+    from visits
+    where not exists (
+        select 1 from report.repeated_visits as repeated where repeated.number = visits.number
+    )
+    union all
     select
         publisher_id, tracking_id, store_id, country, device, visitor_id,
         buyer_without_visitor,
         count(*) as clicks
     from visits
+    where exists (
+        select 1 from report.repeated_visits as repeated where repeated.number = visits.number
+    )
     group by
         publisher_id, tracking_id, store_id, country, device, visitor_id,
         buyer_without_visitor
-),
-
-visit_counts as (
-    select
-        publisher_id, tracking_id, store_id, country, device,
-        sum(clicks) as clicks,
-        count(visitor_id) + count(buyer_without_visitor) as visitors,
-        0 as orders,
-        0 as order_lines,
-        cast(0 as decimal(38, 2)) as order_amount
-    from visitors
-    group by publisher_id, tracking_id, store_id, country, device
 ),
 
 distinct_orders as (
@@ -74,22 +75,25 @@ distinct_orders as (
     group by publisher_id, tracking_id, store_id, country, device, order_id
 ),
 
-order_counts as (
+counts as (
+    select
+        publisher_id, tracking_id, store_id, country, device,
+        clicks,
+        case when coalesce(visitor_id, buyer_without_visitor) is null then 0 else 1 end
+            as visitors,
+        0 as orders,
+        0 as order_lines,
+        cast(0 as decimal(38, 2)) as order_amount
+    from visitors
+    union all
     select
         publisher_id, tracking_id, store_id, country, device,
         0 as clicks,
         0 as visitors,
-        count(*) as orders,
-        sum(order_lines) as order_lines,
-        cast(sum(order_amount) as decimal(38, 2)) as order_amount
+        1 as orders,
+        order_lines,
+        cast(order_amount as decimal(38, 2)) as order_amount
     from distinct_orders
-    group by publisher_id, tracking_id, store_id, country, device
-),
-
-both_counts as (
-    select * from visit_counts
-    union all
-    select * from order_counts
 )
 
 select
@@ -104,6 +108,6 @@ select
     sum(orders) as orders,
     sum(order_lines) as order_lines,
     sum(order_amount) as order_amount
-from both_counts
+from counts
 group by publisher_id, tracking_id, store_id, country, device
 order by report_date, publisher_id, tracking_id, store_id, country, device

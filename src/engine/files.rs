@@ -1,6 +1,7 @@
 //! A table that is a list of Parquet files, as plain as can be: the list was made before, is not
 //! looked up again, and so is a snapshot. One column may come from the files' partition.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -168,17 +169,24 @@ pub fn is_never(filter: &Expr, constants: &Constants) -> bool {
         Expr::Column(column) => constants.get(&column.name),
         _ => None,
     };
-    let differs = |column: &Expr, literal: &Expr| match (value(column), literal) {
-        (Some(value), Expr::Literal(literal, _)) => {
-            value.data_type() == literal.data_type() && value != literal
-        }
-        _ => false,
+    // How the value compares with a literal of its type.
+    let order = |column: &Expr, literal: &Expr| match (value(column), literal) {
+        (Some(value), Expr::Literal(literal, _)) => value.partial_cmp(literal),
+        _ => None,
     };
     match filter {
         Expr::Column(_) => value(filter) == Some(&ScalarValue::Boolean(Some(false))),
         Expr::Not(column) => value(column) == Some(&ScalarValue::Boolean(Some(true))),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
-            differs(left, right) || differs(right, left)
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let order = order(left, right).or_else(|| order(right, left).map(Ordering::reverse));
+            order.is_some_and(|order| match op {
+                Operator::Eq => order.is_ne(),
+                Operator::Lt => order.is_ge(),
+                Operator::LtEq => order.is_gt(),
+                Operator::Gt => order.is_le(),
+                Operator::GtEq => order.is_lt(),
+                _ => false,
+            })
         }
         _ => false,
     }

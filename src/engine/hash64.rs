@@ -1,24 +1,51 @@
-//! `hash64`: the one function that the SQL files use beyond the engine's own.
+//! `hash64`: numbers for texts.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::hash_utils::{QualityRandomState, create_hashes};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
-/// A number for a text, the same in every run and null for none. Equal texts have equal numbers;
-/// others hardly ever do, so that what has a number of its own is there once.
+/// A number for one or several texts, the same in every run. Null for one that is null; among
+/// several a null is a value like others. Equal texts have equal numbers; others hardly ever do, so
+/// that what has a number of its own is there once.
 pub fn hash64() -> ScalarUDF {
-    let hash = |arguments: &[ColumnarValue]| -> Result<ColumnarValue> {
-        let texts = ColumnarValue::values_to_arrays(arguments)?;
+    let signature = Signature::variadic(vec![DataType::Utf8View], Volatility::Immutable);
+    ScalarUDF::from(Hash64 { signature })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Hash64 {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Hash64 {
+    fn name(&self) -> &str {
+        "hash64"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let texts = ColumnarValue::values_to_arrays(&arguments.args)?;
         let hashes = hashes(&texts)?.into_iter().map(u64::cast_signed).collect::<Vec<_>>();
-        let nulls = texts[0].logical_nulls();
+        let nulls: Option<NullBuffer> = match texts.as_slice() {
+            [text] => text.logical_nulls(),
+            _ => None,
+        };
         Ok(ColumnarValue::Array(Arc::new(Int64Array::new(hashes.into(), nulls))))
-    };
-    let (text, number) = (DataType::Utf8View, DataType::Int64);
-    create_udf("hash64", vec![text], number, Volatility::Immutable, Arc::new(hash))
+    }
 }
 
 /// A number for each row of some columns, of which there is at least one.

@@ -6,6 +6,7 @@
 
 pub mod files;
 pub mod hash64;
+mod repeated;
 mod scratch;
 pub mod write;
 
@@ -100,6 +101,7 @@ impl Engine {
         let scratch = Scratch::new(tuning.memory.is_some())?;
         let session = SessionContext::new_with_config_rt(config, runtime(tuning, &scratch)?);
         session.register_udf(hash64::hash64());
+        session.register_udaf(repeated::repeated());
         let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
@@ -218,9 +220,26 @@ impl Engine {
     /// Runs a model that is kept for the run: keeps its rows as a scratch table and registers it
     /// under its name. Returns the number of rows.
     pub async fn materialise(&self, model: &'static Model, params: &Params) -> Result<u64> {
+        self.materialise_in(self.session.state(), model, params).await
+    }
+
+    /// The same for a model that takes few of the rows that it reads from kept tables: what it does
+    /// not choose them by is decoded of these alone.
+    pub async fn look_up(&self, model: &'static Model, params: &Params) -> Result<u64> {
+        let mut state = self.session.state();
+        state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+        self.materialise_in(state, model, params).await
+    }
+
+    async fn materialise_in(
+        &self,
+        state: SessionState,
+        model: &'static Model,
+        params: &Params,
+    ) -> Result<u64> {
         self.forget(model.name)?;
         let run = async {
-            let frame = self.plan(model, params).await?;
+            let frame = self.plan_in(state, model, params).await?;
             let (schema, parts) = self.write_scratch(model, frame).await?;
             self.keep(model.name, &schema, parts)
         };

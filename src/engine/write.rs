@@ -123,14 +123,23 @@ impl Target<'_> {
 
 /// How a table's files are encoded: times as differences and ids without a dictionary, which for
 /// values that hardly come again only costs; the ids that are the key without what one shares with
-/// the one before. Pages know the range of what rows are looked for by. Level 1, for on such
-/// columns level 3 is slower and larger. Without the engine's own types, which readers need not know.
+/// the one before. Pages know the range of times and of what rows are sorted by; the range of other
+/// texts tells nobody anything. Level 1, for on such columns level 3 is slower and larger. Without
+/// the engine's own types, which readers need not know.
 fn options(model: &Model) -> Result<ArrowWriterOptions> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for column in &model.columns {
         let path = ColumnPath::from(column.name.as_str());
+        let is_text = matches!(column.kind, ColumnKind::Id | ColumnKind::Text | ColumnKind::Json);
+        if column.kind == ColumnKind::Instant || model.order.contains(&column.name) {
+            properties =
+                properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
+        } else if is_text {
+            properties =
+                properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
         let encoding = match column.kind {
             ColumnKind::Instant => Encoding::DELTA_BINARY_PACKED,
             ColumnKind::Id if model.key.last() == Some(&column.name) => Encoding::DELTA_BYTE_ARRAY,
@@ -139,8 +148,7 @@ fn options(model: &Model) -> Result<ArrowWriterOptions> {
         };
         properties = properties
             .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path.clone(), encoding)
-            .set_column_statistics_enabled(path, EnabledStatistics::Page);
+            .set_column_encoding(path, encoding);
     }
     Ok(ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true))
 }

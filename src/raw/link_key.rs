@@ -12,6 +12,7 @@ use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::prefilter::Prefilter;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input, MatchKind, Span};
+use regex_syntax::hir::Look;
 
 /// The key of the promotion link that a URL names, as an expression on its column (text in, text
 /// out); see [`LinkFormats::keys`].
@@ -65,6 +66,8 @@ struct Format {
 
 struct ByPrefix {
     prefix: Prefilter,
+    /// Whether a match begins where the URL does.
+    is_at_start: bool,
     matcher: onepass::DFA,
 }
 
@@ -78,13 +81,15 @@ impl ByPrefix {
     /// None where the format is not of that kind.
     fn new(format: &str) -> Option<ByPrefix> {
         let parsed = regex_syntax::parse(format).ok()?;
-        if parsed.properties().look_set_prefix().contains_anchor() {
+        let looks = parsed.properties().look_set_prefix();
+        let is_at_start = looks.contains(Look::Start);
+        if looks.contains_anchor() && !is_at_start {
             return None;
         }
         let prefix = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, &parsed)?;
         let nfa = NFA::compiler().build_from_hir(&parsed).ok()?;
         let matcher = onepass::DFA::new_from_nfa(nfa).ok()?;
-        Some(ByPrefix { prefix, matcher })
+        Some(ByPrefix { prefix, is_at_start, matcher })
     }
 }
 
@@ -112,11 +117,16 @@ impl Search<'_> {
                 regex.captures_read(groups, url)?;
                 Some(groups.get(1))
             }
-            Search::ByPrefix(ByPrefix { prefix, matcher }, cache, groups) => {
+            Search::ByPrefix(ByPrefix { prefix, is_at_start, matcher }, cache, groups) => {
                 let mut from = 0;
                 loop {
                     let rest = Span { start: from, end: url.len() };
-                    from = prefix.find(url.as_bytes(), rest)?.start;
+                    let found = match is_at_start {
+                        true if from > 0 => None,
+                        true => prefix.prefix(url.as_bytes(), rest),
+                        false => prefix.find(url.as_bytes(), rest),
+                    };
+                    from = found?.start;
                     let at = Input::new(url).range(from..).anchored(Anchored::Yes);
                     if let Ok(Some(_)) = matcher.try_search_slots(cache, &at, groups) {
                         let place = |slot: usize| groups.get(slot).copied().flatten();
@@ -157,6 +167,8 @@ mod tests {
             r"aff=(a+)b",
             r"(?:key|k)=([^&]*)",
             r"ö=(\w)",
+            r"^(?:key|k)=([^&]*)",
+            r"^\?a(f+)=([0-9a-f]{3})",
         ];
         let words =
             ["?aff=", "&aff=", "aff=", "0af", "-", "A", "aaab", "&", "#", "key=", "ö", "k="];

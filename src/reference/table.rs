@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Decimal128Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
@@ -298,7 +298,7 @@ fn digest(line: &Line) -> Fingerprint {
 
 fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
     let texts = |column: &'static str| -> (&'static str, ArrayRef) {
-        (column, Arc::new(lines.iter().map(|line| line.text(column)).collect::<StringArray>()))
+        (column, Arc::new(lines.iter().map(|line| line.text(column)).collect::<StringViewArray>()))
     };
     let times = |column: &'static str, time: fn(&Line) -> Option<DateTime<Utc>>| {
         let micros = lines.iter().map(|line| time(line).map(|time| time.timestamp_micros()));

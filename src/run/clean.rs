@@ -1,6 +1,7 @@
 //! Raw landing dates to clean tables, chunk by chunk, each published as it is done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use chrono::{NaiveDate, TimeDelta};
@@ -220,15 +221,29 @@ impl Run<'_> {
                 self.check(chunk, &dates, 2).await?;
                 anyhow::Ok(dates)
             })
-            .buffered(cores.div_ceil(2));
+            .buffered(cores);
         let written = checked.map_ok(|dates| self.write_checked(chunk.log, dates));
-        let written: Vec<Cleaned> = written.try_buffered(cores).try_collect().await?;
+        let mut written = pin!(written.try_buffered(cores));
         let mut cleaned = Cleaned::default();
-        for group in written {
+        while let Some(group) = written.try_next().await? {
+            if let Some(last) = group.clean.last() {
+                self.forget_before(chunk.log, days::next(last.slice.date));
+            }
             cleaned.clean.extend(group.clean);
             cleaned.rejects.extend(group.rejects);
         }
         Ok(cleaned)
+    }
+
+    /// Lets go of rows that dates from this one on do not look at.
+    fn forget_before(&self, log: Log, next: NaiveDate) {
+        let names = models(log);
+        let reach = days::dedup_reach(next, self.job.late_days).from;
+        let is_before = |constants: &Constants, first: NaiveDate| {
+            constants.get("dt").is_some_and(|dt| *dt < date(first))
+        };
+        self.engine.forget_parts(names.checked, |constants| is_before(constants, reach));
+        self.engine.forget_parts(names.repeated, |constants| is_before(constants, next));
     }
 
     async fn check(&self, chunk: &Chunk<'_>, dates: &[NaiveDate], cores: usize) -> Result<()> {

@@ -8,6 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
+use futures::try_join;
 
 use super::{CHUNK, Run, cannot_write, stretches};
 use crate::check;
@@ -23,13 +24,19 @@ use crate::warehouse::{Change, TableFile};
 /// How many order events of the dates attributed at once, unless one date has more.
 const ATTRIBUTED_EVENTS: u64 = 3_000_000;
 /// How many clicks, or order events, of the dates reported at once, unless one date has more.
-const REPORTED_CLICKS: u64 = 2_000_000;
-const REPORTED_EVENTS: u64 = 1_000_000;
+const REPORTED_CLICKS: u64 = 1_500_000;
+const REPORTED_EVENTS: u64 = 700_000;
 
 /// Rows to a slice of what is done slice by slice, so that memory does not follow the rows: clicks
 /// of a timeline, lines of a ledger with something to book.
 const SLICE_CLICKS: u64 = 2_500_000;
 const SLICE_LINES: u64 = 200_000;
+
+/// Of so many rows one is wanted, or fewer: then it pays to look for these before the rest of each
+/// row is decoded.
+const FEW: u64 = 100;
+
+const TRAFFIC: &str = "report.traffic";
 
 /// New files by table, not yet visible.
 type Staged = BTreeMap<&'static str, Vec<NewFile>>;
@@ -97,26 +104,20 @@ impl Run<'_> {
         self.attribute(dates, params).await?;
         let conversions = staged.get("attribution.conversions").map(Vec::as_slice);
         let conversions = conversions.unwrap_or_default();
-        self.register_staged("attribution.conversions", |date| dates.contains(date), conversions)?;
+        // The ledger books events of lines placed up to the horizon before.
+        let earlier = origin::ledger_reach(self.job, dates.from);
+        let placed = ReportDates { from: earlier.from, to: dates.to };
+        self.register_staged("attribution.conversions", |date| placed.contains(date), conversions)?;
         let mut complaints = self.check_conversions(params, conversions).await?;
-        self.make_ledger(dates, params, staged).await?;
-        let all: BTreeSet<NaiveDate> = dates.iter().collect();
-        for name in REPORTS {
-            let model = model::named(name)?;
-            let is_traffic = name == "report.traffic";
-            let at_once = match is_traffic {
-                true => self.dates_at_once("clean.clicks", REPORTED_CLICKS)?,
-                false => self.dates_at_once("clean.order_events", REPORTED_EVENTS)?,
-            };
-            let mut files = Vec::new();
-            for dates in stretches(&all, at_once) {
-                files.extend(match is_traffic {
-                    true => self.make_traffic(model, dates).await?,
-                    false => self.make_report(model, dates, &self.params(dates)).await?,
-                });
-            }
+        self.make_ledger(params).await?;
+        // Side by side what reads clicks and what reads the ledger, of which each report in turn.
+        let (of_clicks, of_ledger): (Vec<_>, Vec<_>) =
+            REPORTS.into_iter().partition(|name| *name == TRAFFIC);
+        let (of_clicks, of_ledger) =
+            try_join!(self.make_each(of_clicks, dates), self.make_each(of_ledger, dates))?;
+        for (name, files) in of_clicks.into_iter().chain(of_ledger) {
             self.register_staged(name, |date| dates.contains(date), &files)?;
-            complaints.extend(check::key(&self.engine, model, &files).await?);
+            complaints.extend(check::key(&self.engine, model::named(name)?, &files).await?);
             staged.entry(name).or_default().extend(files);
         }
         for name in [
@@ -192,35 +193,46 @@ impl Run<'_> {
         if !self.attributed.is_some_and(is_within) {
             let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
             let slices = self.slices(clicks, SLICE_CLICKS);
-            let with = |name: &'static str, value: i64| {
+            let with = |params: &Params, name: &'static str, value: i64| {
                 let mut params = params.clone();
-                params.insert("slices", ScalarValue::Int64(Some(slices)));
                 params.insert(name, ScalarValue::Int64(Some(value)));
                 params
             };
-            let params = with("slices", slices);
-            for name in [
-                "attribution.repeated_lines",
-                "attribution.placed_lines",
-                "attribution.shoppers",
-                "attribution.shopper_lines",
-                "attribution.shopper_clicks",
-            ] {
+            let params = with(params, "slices", slices);
+            for name in
+                ["attribution.new_lines", "attribution.placements", "attribution.repetitions"]
+            {
                 self.engine.materialise(model::named(name)?, &params).await?;
             }
-            let of_slices: Vec<Params> = (0..slices).map(|slice| with("slice", slice)).collect();
+            let placed_lines = model::named("attribution.placed_lines")?;
+            let lines = self.engine.materialise(placed_lines, &params).await?;
+            for name in
+                ["attribution.shoppers", "attribution.shopper_lines", "attribution.shopper_clicks"]
+            {
+                self.engine.materialise(model::named(name)?, &params).await?;
+            }
+            let of_slices: Vec<Params> =
+                (0..slices).map(|slice| with(&params, "slice", slice)).collect();
             let timeline = model::named("attribution.timeline")?;
             let winners = model::named("attribution.winners")?;
             let is_needed = |model: &Model| model.name == winners.name;
             self.engine.materialise_together(&[timeline, winners], &of_slices, is_needed).await?;
-            for name in ["attribution.shopper_lines", "attribution.shopper_clicks"] {
+            for name in [
+                "attribution.new_lines",
+                "attribution.placements",
+                "attribution.repetitions",
+                "attribution.shopper_lines",
+                "attribution.shopper_clicks",
+            ] {
                 self.engine.forget(name)?;
             }
-            for name in ["attribution.winning_clicks", "attribution.credits"] {
-                self.engine.materialise(model::named(name)?, &params).await?;
-            }
+            let winning_clicks = model::named("attribution.winning_clicks")?;
+            match lines.saturating_mul(FEW) < clicks {
+                true => self.engine.look_up(winning_clicks, &params).await?,
+                false => self.engine.materialise(winning_clicks, &params).await?,
+            };
+            self.engine.materialise(model::named("attribution.credits")?, &params).await?;
             for name in [
-                "attribution.repeated_lines",
                 "attribution.placed_lines",
                 "attribution.shoppers",
                 "attribution.winners",
@@ -310,19 +322,13 @@ impl Run<'_> {
         Ok(complaints)
     }
 
-    /// The movements of some dates. The ledger books events of lines placed up to the horizon before.
-    async fn make_ledger(
-        &self,
-        dates: ReportDates,
-        params: &Params,
-        staged: &Staged,
-    ) -> Result<()> {
-        let earlier = origin::ledger_reach(self.job, dates.from);
-        let placed = ReportDates { from: earlier.from, to: dates.to };
-        let new = staged.get("attribution.conversions").map(Vec::as_slice).unwrap_or_default();
-        self.register_staged("attribution.conversions", |date| placed.contains(date), new)?;
+    /// The movements of some dates.
+    async fn make_ledger(&self, params: &Params) -> Result<()> {
+        let moved = model::named("attribution.moved_lines")?;
+        self.engine.materialise(moved, params).await?;
         let to_book = model::named("attribution.lines_to_book")?;
         let lines = self.engine.materialise(to_book, params).await?;
+        self.engine.forget(moved.name)?;
         let slices = self.order_slices(lines, params).await?;
         let events = model::named("attribution.line_events")?;
         let steps = [
@@ -336,16 +342,50 @@ impl Run<'_> {
         Ok(())
     }
 
+    async fn make_each(
+        &self,
+        names: Vec<&'static str>,
+        dates: ReportDates,
+    ) -> Result<Vec<(&'static str, Vec<NewFile>)>> {
+        let mut made = Vec::new();
+        for name in names {
+            made.push((name, self.make_report_of(name, dates).await?));
+        }
+        Ok(made)
+    }
+
+    /// One of the four reports, so many dates at once that what is held does not follow their number.
+    async fn make_report_of(&self, name: &'static str, dates: ReportDates) -> Result<Vec<NewFile>> {
+        let model = model::named(name)?;
+        let is_traffic = name == TRAFFIC;
+        let at_once = match is_traffic {
+            true => self.dates_at_once("clean.clicks", REPORTED_CLICKS)?,
+            false => self.dates_at_once("clean.order_events", REPORTED_EVENTS)?,
+        };
+        let mut files = Vec::new();
+        for dates in stretches(&dates.iter().collect(), at_once) {
+            files.extend(match is_traffic {
+                true => self.make_traffic(model, dates).await?,
+                false => self.make_report(model, dates, &self.params(dates)).await?,
+            });
+        }
+        Ok(files)
+    }
+
     async fn make_traffic(
         &self,
         traffic: &'static Model,
         dates: ReportDates,
     ) -> Result<Vec<NewFile>> {
-        let visits = model::named("report.visits")?;
-        self.engine.materialise(visits, &self.params(dates)).await?;
+        let params = self.params(dates);
+        for name in ["report.visits", "report.repeated_visits"] {
+            self.engine.materialise(model::named(name)?, &params).await?;
+        }
         let dates: Vec<NaiveDate> = dates.iter().collect();
         let files = self.write_by_date(traffic, &dates, "date").await?;
-        self.engine.forget(visits.name)?;
+        for name in ["report.visits", "report.repeated_visits"] {
+            self.engine.forget(name)?;
+        }
         Ok(files)
     }
 

@@ -133,6 +133,7 @@ mod tests {
         assert_eq!(in_memory, in_files);
         // 20 batches of 100 rows, a third of them each.
         assert_eq!(in_memory.lines().filter(|line| line.contains("1970-01-02")).count(), 667);
+        assert_eq!(files(&filed), 0, "files of a table that is gone");
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use tempfile::TempPath;
 
 use super::Writing;
 use crate::engine::files::Constants;
@@ -39,7 +40,8 @@ pub enum Content {
         Vec<RecordBatch>,
         #[expect(dead_code, reason = "held, not read")] Arc<MemoryReservation>,
     ),
-    File(PathBuf),
+    /// Removed when the last who knows of it is gone.
+    File(Arc<TempPath>),
 }
 
 /// Writes rows to one part, or to one for each value of the split column, a date or a boolean.
@@ -74,7 +76,7 @@ pub(super) async fn write(
 
 /// The rows of each value of a column, as a number; all rows where there is no column to split by.
 fn by_value(batch: RecordBatch, split: Option<&str>) -> Result<Vec<(Option<i32>, RecordBatch)>> {
-    let Some(split) = split else { return Ok(vec![(None, batch)]) };
+    let Some(split) = split else { return Ok(vec![(None, compact(&batch)?)]) };
     let column = batch.column_by_name(split).context("no column to split by")?;
     anyhow::ensure!(column.null_count() == 0, "{split} is null");
     let numbers = cast(column, &DataType::Int32)?;
@@ -123,7 +125,7 @@ struct Pile {
     constants: Option<Constants>,
     batches: Vec<RecordBatch>,
     room: MemoryReservation,
-    file: Option<ArrowWriter<File>>,
+    file: Option<(ArrowWriter<File>, TempPath)>,
 }
 
 impl Pile {
@@ -138,7 +140,7 @@ impl Pile {
             Some(known) => known.retain(|name, value| constants.get(name) == Some(value)),
             None => self.constants = Some(constants),
         }
-        if let Some(file) = &mut self.file {
+        if let Some((file, _)) = &mut self.file {
             return Ok(file.write(&batch)?);
         }
         let batch = without_nothing(&batch)?;
@@ -153,6 +155,7 @@ impl Pile {
 
     fn move_to_file(&mut self, last: &RecordBatch) -> Result<()> {
         let file = File::create(&self.path).with_context(|| self.path.display().to_string())?;
+        let path = TempPath::try_from_path(&self.path)?;
         let properties = Some(file_properties(&self.schema));
         let mut file = ArrowWriter::try_new(file, self.schema.clone(), properties)?;
         for batch in std::mem::take(&mut self.batches) {
@@ -161,15 +164,15 @@ impl Pile {
         }
         file.write(last)?;
         self.room.free();
-        self.file = Some(file);
+        self.file = Some((file, path));
         Ok(())
     }
 
     fn close(self) -> Result<Part> {
         let content = match self.file {
-            Some(file) => {
+            Some((file, path)) => {
                 file.close()?;
-                Content::File(self.path)
+                Content::File(Arc::new(path))
             }
             None => Content::Memory(self.batches, Arc::new(self.room)),
         };
@@ -232,7 +235,7 @@ fn without_nothing(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }
 
-/// The same rows, which hold on to no texts of others.
+/// The same rows, which do not hold on to many texts of others.
 fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| -> ArrayRef {
         match column.as_string_view_opt() {
@@ -243,7 +246,8 @@ fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }
 
+/// Whether the buffers hold much more than the texts. They may be shared with other batches.
 fn holds_on(texts: &arrow::array::StringViewArray) -> bool {
     let held: usize = texts.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
-    held > 8 * texts.total_buffer_bytes_used() + (1 << 12)
+    held > 3 * texts.total_buffer_bytes_used() + (1 << 12)
 }

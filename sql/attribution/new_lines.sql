@@ -1,0 +1,11 @@
+-- Order lines placed in the dates to make, be it once more.
+--
+-- grain:  one row per order line
+-- kept:   for the run
+-- reads:  clean.order_events
+-- params: $from, $to
+select distinct order_id, line_id
+from clean.order_events
+where event_type = 'placed'
+    and event_at >= $from
+    and event_at < $to

@@ -48,12 +48,15 @@ pub struct Tuning {
     pub batch_size: usize,
     /// Bytes that sorts, joins and aggregates may hold together; beyond it they use disk.
     pub memory: Option<usize>,
+    /// Where one row of so many is wanted, or fewer, it pays to find these before the rest of each
+    /// row is decoded.
+    pub few: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Tuning { partitions, batch_size: 32_768, memory: None }
+        Tuning { partitions, batch_size: 32_768, memory: None, few: 100 }
     }
 }
 
@@ -243,7 +246,7 @@ impl Engine {
             let (schema, parts) = self.write_scratch(model, frame).await?;
             self.keep(model.name, &schema, parts)
         };
-        timed(model.name, run).await.with_context(|| format!("cannot run {}", model.name))
+        timed(model.name, Box::pin(run)).await.with_context(|| format!("cannot run {}", model.name))
     }
 
     /// Adds to a model that is kept for the run and known already. Each of `slices` are parameters

@@ -32,10 +32,6 @@ const REPORTED_EVENTS: u64 = 700_000;
 const SLICE_CLICKS: u64 = 2_500_000;
 const SLICE_LINES: u64 = 200_000;
 
-/// Of so many rows one is wanted, or fewer: then it pays to look for these before the rest of each
-/// row is decoded.
-const FEW: u64 = 100;
-
 const TRAFFIC: &str = "report.traffic";
 
 /// New files by table, not yet visible.
@@ -227,7 +223,7 @@ impl Run<'_> {
                 self.engine.forget(name)?;
             }
             let winning_clicks = model::named("attribution.winning_clicks")?;
-            match lines.saturating_mul(FEW) < clicks {
+            match lines.saturating_mul(self.request.tuning.few) < clicks {
                 true => self.engine.look_up(winning_clicks, &params).await?,
                 false => self.engine.materialise(winning_clicks, &params).await?,
             };
@@ -349,7 +345,7 @@ impl Run<'_> {
     ) -> Result<Vec<(&'static str, Vec<NewFile>)>> {
         let mut made = Vec::new();
         for name in names {
-            made.push((name, self.make_report_of(name, dates).await?));
+            made.push((name, Box::pin(self.make_report_of(name, dates)).await?));
         }
         Ok(made)
     }

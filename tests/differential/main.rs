@@ -75,6 +75,8 @@ async fn agree(seed: u64) -> Result<()> {
         batch_size: [8192, 7, 1, 100][seed as usize / 3 % 4],
         // Ample, but a limit all the same: steps are then kept in files, not in memory.
         memory: (seed % 7 == 6).then_some(4 << 30),
+        // Rows looked for before the rest of them is decoded: always, or where they are few.
+        few: [0, 100][seed as usize / 2 % 2],
     };
     if seed % 4 == 3 {
         for date in dates.iter() {

@@ -190,7 +190,7 @@ fn request(asked: Asked, remake: Remake, instead: Replacements) -> Request {
         as_of: None,
         now: DateTime::UNIX_EPOCH,
         run_id: uuid::Uuid::now_v7().to_string(),
-        tuning: Tuning { partitions: 2, batch_size: 8192, memory: None },
+        tuning: Tuning { partitions: 2, batch_size: 8192, ..Tuning::default() },
         remake,
         pace: PACE,
         instead,

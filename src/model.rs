@@ -1,7 +1,7 @@
 //! The SQL files: each is a table, and its head says what the table promises.
 //!
 //! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kept`, `split`,
-//! `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model is run.
+//! `order`, `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model is run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -29,6 +29,8 @@ pub struct Model {
     pub columns: Vec<Column>,
     /// Columns by which the rows are sorted, as the query's end says.
     pub order: Vec<String>,
+    /// Rows stay in the order in which they are read.
+    pub keeps_order: bool,
 }
 
 /// A column of a table that is kept.
@@ -99,6 +101,7 @@ impl Model {
             params: BTreeSet::new(),
             columns: Vec::new(),
             order: Vec::new(),
+            keeps_order: false,
         };
         let head: Vec<&str> =
             sql.lines().map_while(|line| line.strip_prefix("--")).map(str::trim_end).collect();
@@ -126,6 +129,7 @@ impl Model {
                 Some(("key", text)) => model.key = list(text),
                 Some(("kept", text)) => model.is_kept = text.trim().starts_with("as "),
                 Some(("split", text)) => model.split = Some(text.trim().to_owned()),
+                Some(("order", text)) => model.keeps_order = text.trim() == "as read",
                 Some(("reads", text)) => {
                     model.reads = list(text.trim_end_matches(',')).into_iter().collect();
                     in_reads = text.ends_with(',');

@@ -3,6 +3,7 @@
 -- grain:  one row per raw click of the landing date
 -- kept:   for the run, the settled rows apart
 -- split:  is_settled
+-- order:  as read
 -- reads:  raw.clicks, reference.links, clean.repeated_click_ids
 -- params: $dt, $first_dt, $late, $ahead
 --
@@ -33,12 +34,14 @@ judged as (
             when raw.link_key is null then 'not_a_promotion_link'
             when links.publisher_id is null then 'unknown_link'
         end as reject_reason
-    from raw.clicks as raw
-    left join links
-        on raw.link_key = links.link_key
-        and (links.valid_from is null or links.valid_from <= raw.clicked_at)
-        and (links.valid_to is null or raw.clicked_at < links.valid_to)
-    left join repeated
+    from repeated
+    right join (
+        links
+        right join raw.clicks as raw
+            on raw.link_key = links.link_key
+            and (links.valid_from is null or links.valid_from <= raw.clicked_at)
+            and (links.valid_to is null or raw.clicked_at < links.valid_to)
+    )
         on hash64(raw.click_id) = repeated.id_number
     where raw.dt = $dt
 )

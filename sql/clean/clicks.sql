@@ -3,6 +3,7 @@
 -- grain:  one row per click of the landing date
 -- key:    dt, click_id
 -- kept:   as clean/clicks
+-- order:  as read
 -- reads:  clean.checked_clicks, clean.repeated_clicks, reference.identities
 -- params: $dt
 -- columns:

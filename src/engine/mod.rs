@@ -155,6 +155,7 @@ impl Engine {
         model: &Model,
         params: &Params,
     ) -> Result<DataFrame> {
+        let state = if model.keeps_order { in_order_read(state) } else { state };
         let dialect = state.config().options().sql_parser.dialect;
         let sql = self.instead.get(model.name).map_or(model.sql, String::as_str);
         let mut statement = state.sql_to_statement(sql, &dialect)?;
@@ -392,6 +393,15 @@ impl Engine {
         state.config_mut().options_mut().execution.target_partitions = cores.max(1);
         state
     }
+}
+
+/// For joins of which the right side is handed on in its order, whatever the sizes of both.
+fn in_order_read(mut state: SessionState) -> SessionState {
+    let options = state.config_mut().options_mut();
+    options.optimizer.join_reordering = false;
+    options.optimizer.repartition_joins = false;
+    options.optimizer.enable_round_robin_repartition = false;
+    state
 }
 
 /// The same rows, computed in a task of their own while those before them are worked on.

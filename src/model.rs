@@ -213,6 +213,7 @@ const SOURCES: &[(&str, &str)] = sources![
     attribution / moving_lines,
     attribution / line_events,
     attribution / movements,
+    report / earned_orders,
     report / visits,
     report / repeated_visits,
     report / traffic,

@@ -1,10 +1,10 @@
 -- Every order line placed, with the click that earned it or the reason why none did.
 --
--- grain:  one row per order line placed
+-- grain:  one row per order line placed on the date
 -- key:    order_date, order_id, line_id
 -- kept:   as attribution/conversions
 -- reads:  attribution.credits, reference.rates
--- params: $default_rate
+-- params: $order_date, $default_rate
 -- columns:
 --   order_date        date     local date on which the line was placed
 --   order_id          id       the order
@@ -31,6 +31,7 @@
 with credits as (
     select *
     from attribution.credits
+    where order_date = $order_date
 ),
 
 rates as (

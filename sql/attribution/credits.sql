@@ -1,7 +1,8 @@
 -- Who is credited with each order line placed: the click that won, and how many might have.
 --
 -- grain:  one row per order line placed in the dates to make
--- kept:   for the run
+-- kept:   for the run, each order date apart
+-- split:  order_date
 -- reads:  attribution.placed_lines, attribution.winners, attribution.winning_clicks,
 --         reference.stores
 -- params: $zone
@@ -30,7 +31,7 @@ judged as (
 
 select
     judged.line,
-    cast(judged.placed_at at time zone $zone as date) as order_date,
+    local_date(judged.placed_at, $zone) as order_date,
     judged.order_id,
     judged.line_id,
     judged.placed_at,

@@ -179,7 +179,7 @@ balanced as (
 )
 
 select
-    cast(event_at at time zone $zone as date) as report_date,
+    local_date(event_at, $zone) as report_date,
     line,
     event_id,
     movement,

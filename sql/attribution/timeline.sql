@@ -33,7 +33,6 @@ entries as (
         shopper,
         clicked_at as happened_at,
         1 as turn,
-        1 as click,
         null as line,
         null as is_order
     from clicks
@@ -43,7 +42,6 @@ entries as (
         shopper,
         placed_at - $window as happened_at,
         0 as turn,
-        null as click,
         line,
         false as is_order
     from lines
@@ -53,7 +51,6 @@ entries as (
         shopper,
         placed_at as happened_at,
         case when $tie = 'before' then 0 else 2 end as turn,
-        null as click,
         line,
         true as is_order
     from lines
@@ -70,10 +67,7 @@ placed as (
 select
     is_click,
     $slice as slice,
-    count(click) over (
-        order by place
-        rows between unbounded preceding and current row
-    ) as clicks_so_far,
+    counted(is_click) over (order by place) as clicks_so_far,
     line,
     is_order,
     happened_at

@@ -3,7 +3,7 @@
 -- grain:  one row per link, page and kind of visitor on the day
 -- key:    report_date, publisher_id, tracking_id, store_id, country, device
 -- kept:   as report/traffic
--- reads:  report.visits, report.repeated_visits, attribution.credits
+-- reads:  report.visits, report.repeated_visits, report.earned_orders
 -- params: $date
 -- columns:
 --   report_date   date   local date of the visits, and of the orders
@@ -26,19 +26,6 @@ with visits as (
         buyer_without_visitor, number
     from report.visits
     where report_date = $date
-),
-
-orders as (
-    select
-        publisher_id,
-        coalesce(tracking_id, '(none)') as tracking_id,
-        coalesce(click_store_id, '(none)') as store_id,
-        coalesce(click_country, '(none)') as country,
-        coalesce(click_device, '(none)') as device,
-        order_id,
-        amount
-    from attribution.credits
-    where status = 'attributed' and order_date = $date
 ),
 
 -- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.
@@ -66,15 +53,6 @@ visitors as (
         buyer_without_visitor
 ),
 
-distinct_orders as (
-    select
-        publisher_id, tracking_id, store_id, country, device, order_id,
-        count(*) as order_lines,
-        sum(amount) as order_amount
-    from orders
-    group by publisher_id, tracking_id, store_id, country, device, order_id
-),
-
 counts as (
     select
         publisher_id, tracking_id, store_id, country, device,
@@ -92,8 +70,9 @@ counts as (
         0 as visitors,
         1 as orders,
         order_lines,
-        cast(order_amount as decimal(38, 2)) as order_amount
-    from distinct_orders
+        order_amount
+    from report.earned_orders
+    where order_date = $date
 )
 
 select

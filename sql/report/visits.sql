@@ -9,7 +9,7 @@
 -- Visits of one visitor that the report counts alike share a number; others hardly ever do.
 with visits as (
     select
-        cast(clicked_at at time zone $zone as date) as report_date,
+        local_date(clicked_at, $zone) as report_date,
         publisher_id,
         coalesce(tracking_id, '(none)') as tracking_id,
         coalesce(store_id, '(none)') as store_id,

@@ -1,9 +1,9 @@
 -- How many order lines were placed on the dates, by what became of them.
 --
--- reads:  attribution.credits
+-- reads:  attribution.conversions
 -- params: $from, $to
 select status, count(*) as order_lines
-from attribution.credits
+from attribution.conversions
 where placed_at >= $from and placed_at < $to
 group by status
 order by status

@@ -23,7 +23,7 @@ use crate::stop::{Kind, Stop};
 use crate::warehouse::Change;
 
 /// Raw rows that are cleaned at once, unless one landing date has more.
-const CHUNK_ROWS: u64 = 4_000_000;
+const CHUNK_ROWS: u64 = 16_000_000;
 
 /// Raw rows of landing dates that are planned together, unless one has more: planning takes a while.
 const ROWS_TOGETHER: u64 = 500_000;
@@ -272,7 +272,7 @@ impl Run<'_> {
         let verdicts = model::named(names.repeated)?;
         self.engine.materialise_more(verdicts, std::slice::from_ref(&params), 1).await?;
         let (clean, rejects) = futures::try_join!(
-            self.write_by_date(model::named(names.clean)?, &dates, "dt"),
+            self.write_by_date(model::named(names.clean)?, &dates, "dt", &params),
             self.write_rejects(log, &dates, &params)
         )?;
         let is_written = |constants: &Constants| {

@@ -5,6 +5,7 @@
 //! chunks. Clean dates are published as they are done, for later runs find them; of conversions
 //! and reports of the run's own dates nothing is published before every promise was checked.
 
+mod attribute;
 mod clean;
 mod report;
 
@@ -62,8 +63,8 @@ struct Run<'a> {
     plan: Plan,
     progress: &'a Progress,
     summary: Summary,
-    /// The order dates that `attribution.credits` holds.
-    attributed: Option<ReportDates>,
+    /// The order dates that `report.earned_orders` holds.
+    earned_orders_of: Option<ReportDates>,
 }
 
 /// Runs a job: `lookback run` and `lookback backfill`. Ends early when `until` does. Errors: see
@@ -202,7 +203,7 @@ async fn work(
         plan,
         progress,
         summary,
-        attributed: None,
+        earned_orders_of: None,
     };
     progress.plan(run.steps());
     run.warehouse.create_missing().await?;
@@ -304,10 +305,12 @@ impl Run<'_> {
         model: &'static Model,
         dates: &[NaiveDate],
         param: &'static str,
+        params: &Params,
     ) -> Result<Vec<NewFile>> {
         let cores = self.request.tuning.partitions.max(1);
         let writes = dates.iter().map(|of| async {
-            let params = Params::from([(param, date(*of))]);
+            let mut params = params.clone();
+            params.insert(param, date(*of));
             let rows = self.engine.stream_on(cores / dates.len(), model, &params).await?;
             let folder = self.warehouse.folder(model);
             let file_name = self.file_name();

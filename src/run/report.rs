@@ -1,4 +1,4 @@
-//! Clean tables to conversions, the ledger and the reports; promises; publication.
+//! Conversions to the ledger and the reports; promises; publication.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use futures::try_join;
 
+use super::attribute::ATTRIBUTED_EVENTS;
 use super::{CHUNK, Run, cannot_write, stretches};
 use crate::check;
 use crate::days::{self, ReportDates};
@@ -19,42 +20,21 @@ use crate::model::{self, Model};
 use crate::origin;
 use crate::plan::{Plan, REPORTS, made_report};
 use crate::stop::Stop;
-use crate::warehouse::{Change, TableFile};
+use crate::warehouse::Change;
 
-/// How many order events of the dates attributed at once, unless one date has more.
-const ATTRIBUTED_EVENTS: u64 = 3_000_000;
 /// How many clicks, or order events, of the dates reported at once, unless one date has more.
 const REPORTED_CLICKS: u64 = 1_500_000;
 const REPORTED_EVENTS: u64 = 700_000;
 
-/// Rows to a slice of what is done slice by slice, so that memory does not follow the rows: clicks
-/// of a timeline, lines of a ledger with something to book.
-const SLICE_CLICKS: u64 = 2_500_000;
+/// Lines with something to book to a slice of the ledger, so that memory does not follow the rows.
 const SLICE_LINES: u64 = 200_000;
 
 const TRAFFIC: &str = "report.traffic";
 
 /// New files by table, not yet visible.
-type Staged = BTreeMap<&'static str, Vec<NewFile>>;
+pub(super) type Staged = BTreeMap<&'static str, Vec<NewFile>>;
 
 impl Run<'_> {
-    /// Conversions of order dates that are not the run's own (D6).
-    pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
-        let dates: BTreeSet<NaiveDate> = self.plan.earlier_conversions.keys().copied().collect();
-        for dates in stretches(&dates, self.dates_at_once("clean.order_events", ATTRIBUTED_EVENTS)?)
-        {
-            let words = days::in_words(dates.iter());
-            self.progress.step(&format!("attributing earlier orders of {words}"));
-            let params = self.params(dates);
-            let files = self.make_conversions(dates, &params).await?;
-            self.register_staged("attribution.conversions", |date| dates.contains(date), &files)?;
-            self.stop_if(self.check_conversions(&params, &files).await?)?;
-            self.publish([("attribution.conversions", files)].into()).await?;
-            self.progress.done();
-        }
-        Ok(())
-    }
-
     /// Conversions, ledger and reports of the run's own dates; published when all are checked.
     pub(super) async fn make_reports(&mut self) -> Result<(), Stop> {
         let mut staged = Staged::new();
@@ -97,15 +77,15 @@ impl Run<'_> {
         params: &Params,
         staged: &mut Staged,
     ) -> Result<Vec<String>> {
-        self.attribute(dates, params).await?;
+        self.know_earned_orders(dates, params).await?;
         let conversions = staged.get("attribution.conversions").map(Vec::as_slice);
         let conversions = conversions.unwrap_or_default();
         // The ledger books events of lines placed up to the horizon before.
         let earlier = origin::ledger_reach(self.job, dates.from);
         let placed = ReportDates { from: earlier.from, to: dates.to };
         self.register_staged("attribution.conversions", |date| placed.contains(date), conversions)?;
-        let mut complaints = self.check_conversions(params, conversions).await?;
-        self.make_ledger(params).await?;
+        let (mut complaints, ()) =
+            try_join!(self.check_conversions(params, conversions), self.make_ledger(params))?;
         // Side by side what reads clicks and what reads the ledger, of which each report in turn.
         let (of_clicks, of_ledger): (Vec<_>, Vec<_>) =
             REPORTS.into_iter().partition(|name| *name == TRAFFIC);
@@ -116,13 +96,12 @@ impl Run<'_> {
             complaints.extend(check::key(&self.engine, model::named(name)?, &files).await?);
             staged.entry(name).or_default().extend(files);
         }
-        for name in [
-            "check.money_is_never_null",
-            "check.orders_equal_the_ledger",
-            "check.refunds_equal_the_ledger",
-        ] {
-            complaints.extend(check::promise(&self.engine, name, params).await?);
-        }
+        let (money, orders, refunds) = try_join!(
+            check::promise(&self.engine, "check.money_is_never_null", params),
+            check::promise(&self.engine, "check.orders_equal_the_ledger", params),
+            check::promise(&self.engine, "check.refunds_equal_the_ledger", params),
+        )?;
+        complaints.extend([money, orders, refunds].into_iter().flatten());
         Ok(complaints)
     }
 
@@ -161,7 +140,7 @@ impl Run<'_> {
         Ok(inputs)
     }
 
-    fn stop_if(&self, complaints: Vec<String>) -> Result<(), Stop> {
+    pub(super) fn stop_if(&self, complaints: Vec<String>) -> Result<(), Stop> {
         match complaints.is_empty() {
             true => Ok(()),
             false => Err(Stop::look(complaints).hint(
@@ -171,78 +150,8 @@ impl Run<'_> {
         }
     }
 
-    /// Attributes the orders of some dates.
-    async fn make_conversions(
-        &mut self,
-        dates: ReportDates,
-        params: &Params,
-    ) -> Result<Vec<NewFile>> {
-        self.attribute(dates, params).await?;
-        self.make_report(model::named("attribution.conversions")?, dates, params).await
-    }
-
-    /// Finds the click that earned each line of some order dates, once: conversions and traffic read
-    /// it.
-    async fn attribute(&mut self, dates: ReportDates, params: &Params) -> Result<()> {
-        self.register_clean_inputs(dates)?;
-        let is_within = |all: ReportDates| all.contains(dates.from) && all.contains(dates.to);
-        if !self.attributed.is_some_and(is_within) {
-            let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
-            let slices = self.slices(clicks, SLICE_CLICKS);
-            let with = |params: &Params, name: &'static str, value: i64| {
-                let mut params = params.clone();
-                params.insert(name, ScalarValue::Int64(Some(value)));
-                params
-            };
-            let params = with(params, "slices", slices);
-            for name in
-                ["attribution.new_lines", "attribution.placements", "attribution.repetitions"]
-            {
-                self.engine.materialise(model::named(name)?, &params).await?;
-            }
-            let placed_lines = model::named("attribution.placed_lines")?;
-            let lines = self.engine.materialise(placed_lines, &params).await?;
-            for name in
-                ["attribution.shoppers", "attribution.shopper_lines", "attribution.shopper_clicks"]
-            {
-                self.engine.materialise(model::named(name)?, &params).await?;
-            }
-            let of_slices: Vec<Params> =
-                (0..slices).map(|slice| with(&params, "slice", slice)).collect();
-            let timeline = model::named("attribution.timeline")?;
-            let winners = model::named("attribution.winners")?;
-            let is_needed = |model: &Model| model.name == winners.name;
-            self.engine.materialise_together(&[timeline, winners], &of_slices, is_needed).await?;
-            for name in [
-                "attribution.new_lines",
-                "attribution.placements",
-                "attribution.repetitions",
-                "attribution.shopper_lines",
-                "attribution.shopper_clicks",
-            ] {
-                self.engine.forget(name)?;
-            }
-            let winning_clicks = model::named("attribution.winning_clicks")?;
-            match lines.saturating_mul(self.request.tuning.few) < clicks {
-                true => self.engine.look_up(winning_clicks, &params).await?,
-                false => self.engine.materialise(winning_clicks, &params).await?,
-            };
-            self.engine.materialise(model::named("attribution.credits")?, &params).await?;
-            for name in [
-                "attribution.placed_lines",
-                "attribution.shoppers",
-                "attribution.winners",
-                "attribution.winning_clicks",
-            ] {
-                self.engine.forget(name)?;
-            }
-            self.attributed = Some(dates);
-        }
-        Ok(())
-    }
-
     /// Slices of so many rows, as many to each core.
-    fn slices(&self, rows: u64, rows_each: u64) -> i64 {
+    pub(super) fn slices(&self, rows: u64, rows_each: u64) -> i64 {
         let cores = self.request.tuning.partitions.max(1) as u64;
         rows.div_ceil(rows_each).max(1).next_multiple_of(cores) as i64
     }
@@ -273,49 +182,6 @@ impl Run<'_> {
             params
         });
         Ok(slices.collect())
-    }
-
-    /// Rows of a kept table on some landing dates.
-    fn rows(&self, name: &str, dates: ReportDates) -> Result<u64> {
-        let may_read = self.may_read(dates);
-        let files = self.warehouse.table(name)?.files.iter();
-        Ok(files.filter(|file| may_read(file.slice.date)).map(TableFile::rows).sum())
-    }
-
-    /// The clean rows that some order dates look back to.
-    fn register_clean_inputs(&self, dates: ReportDates) -> Result<()> {
-        self.register_kept("clean.order_events", self.may_read(self.orders_reach(dates)))?;
-        self.register_kept("clean.clicks", self.may_read(self.clicks_reach(dates)))
-    }
-
-    /// Landing dates of the clicks that may earn orders of some dates.
-    fn clicks_reach(&self, dates: ReportDates) -> ReportDates {
-        let instants = dates.instants(self.job.zone);
-        let window = chrono::TimeDelta::hours(self.job.window_hours);
-        days::landing(&(instants.start - window..instants.end), self.job.late_days)
-    }
-
-    /// Landing dates of the events that orders and movements of some dates look back to.
-    fn orders_reach(&self, dates: ReportDates) -> ReportDates {
-        let instants = dates.instants(self.job.zone);
-        let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
-        days::landing(&(instants.start - horizon..instants.end), self.job.late_days)
-    }
-
-    /// Landing dates after `--as-of` are as if they had not landed, cleaned or not (D3).
-    fn may_read(&self, dates: ReportDates) -> impl Fn(NaiveDate) -> bool + use<> {
-        let as_of = self.request.as_of;
-        move |dt| dates.contains(dt) && as_of.is_none_or(|last| dt <= last)
-    }
-
-    async fn check_conversions(&self, params: &Params, new: &[NewFile]) -> Result<Vec<String>> {
-        let model = model::named("attribution.conversions")?;
-        let mut complaints: Vec<String> =
-            check::key(&self.engine, model, new).await?.into_iter().collect();
-        for name in ["check.each_line_placed_once", "check.each_click_lies_in_its_window"] {
-            complaints.extend(check::promise(&self.engine, name, params).await?);
-        }
-        Ok(complaints)
     }
 
     /// The movements of some dates.
@@ -378,7 +244,7 @@ impl Run<'_> {
             self.engine.materialise(model::named(name)?, &params).await?;
         }
         let dates: Vec<NaiveDate> = dates.iter().collect();
-        let files = self.write_by_date(traffic, &dates, "date").await?;
+        let files = self.write_by_date(traffic, &dates, "date", &params).await?;
         for name in ["report.visits", "report.repeated_visits"] {
             self.engine.forget(name)?;
         }
@@ -423,7 +289,7 @@ impl Run<'_> {
 
     /// Makes new files visible, conversions before the reports that rest on them; each table's
     /// dates in one commit.
-    async fn publish(&mut self, staged: Staged) -> Result<(), Stop> {
+    pub(super) async fn publish(&mut self, staged: Staged) -> Result<(), Stop> {
         for (name, files) in staged {
             let model = model::named(name)?;
             let inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;

@@ -36,12 +36,23 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub enum Content {
     /// Room is taken until the last who reads the rows is done.
-    Memory(
-        Vec<RecordBatch>,
-        #[expect(dead_code, reason = "held, not read")] Arc<MemoryReservation>,
-    ),
+    Memory(Vec<RecordBatch>, Arc<MemoryReservation>),
     /// Removed when the last who knows of it is gone.
     File(Arc<TempPath>),
+}
+
+impl Part {
+    /// Bytes of memory that the rows take.
+    pub fn held_bytes(&self) -> usize {
+        match &self.content {
+            Content::Memory(_, room) => room.size(),
+            Content::File(_) => 0,
+        }
+    }
+
+    pub fn is_file(&self) -> bool {
+        matches!(self.content, Content::File(_))
+    }
 }
 
 /// Writes rows to one part, or to one for each value of the split column, a date or a boolean.

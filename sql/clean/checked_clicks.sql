@@ -5,7 +5,7 @@
 -- split:  is_settled
 -- order:  as read
 -- reads:  raw.clicks, reference.links, clean.repeated_click_ids
--- params: $dt, $first_dt, $late, $ahead
+-- params: $dt, $dt_start, $first_dt, $late, $ahead
 --
 -- A click is settled when nothing speaks against it and no other row has its id. Nearly all
 -- are; what only a rejected row is asked for is kept of the others alone. Of landing dates before
@@ -29,8 +29,8 @@ judged as (
         case
             when raw.click_id is null then 'missing_click_id'
             when raw.clicked_at is null then 'missing_time'
-            when raw.clicked_at < raw.dt_start - $late then 'too_late'
-            when raw.clicked_at >= raw.dt_start + $ahead then 'in_the_future'
+            when raw.clicked_at < $dt_start - $late then 'too_late'
+            when raw.clicked_at >= $dt_start + $ahead then 'in_the_future'
             when raw.link_key is null then 'not_a_promotion_link'
             when links.publisher_id is null then 'unknown_link'
         end as reject_reason

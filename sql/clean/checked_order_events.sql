@@ -5,7 +5,7 @@
 -- kept:   for the run, the settled rows apart
 -- split:  is_settled
 -- reads:  raw.orders, reference.fx_rates, clean.repeated_event_ids
--- params: $dt, $first_dt, $late, $ahead, $late_days, $currency
+-- params: $dt, $dt_start, $first_dt, $late, $ahead, $late_days, $currency
 --
 -- Amounts arrive as exact text of whatever decimal type the log has, so that "by value, at
 -- most 4 decimals" is a question about digits, and nothing is rounded before it is judged.
@@ -73,8 +73,8 @@ judged as (
         case
             when converted.event_id is null then 'missing_event_id'
             when event_at is null then 'missing_time'
-            when event_at < dt_start - $late then 'too_late'
-            when event_at >= dt_start + $ahead then 'in_the_future'
+            when event_at < $dt_start - $late then 'too_late'
+            when event_at >= $dt_start + $ahead then 'in_the_future'
             when event_type is null
                 or event_type not in ('placed', 'paid', 'completed', 'cancelled', 'refunded')
                 then 'unknown_event_type'

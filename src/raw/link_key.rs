@@ -14,6 +14,8 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input, MatchKind, Span};
 use regex_syntax::hir::Look;
 
+use super::steps::Steps;
+
 /// The key of the promotion link that a URL names, as an expression on its column (text in, text
 /// out); see [`LinkFormats::keys`].
 pub(super) fn link_key(formats: &[Regex], url: Expr) -> Expr {
@@ -68,6 +70,8 @@ struct ByPrefix {
     prefix: Prefilter,
     /// Whether a match begins where the URL does.
     is_at_start: bool,
+    /// None where only the automaton will do.
+    steps: Option<Steps>,
     matcher: onepass::DFA,
 }
 
@@ -89,7 +93,7 @@ impl ByPrefix {
         let prefix = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, &parsed)?;
         let nfa = NFA::compiler().build_from_hir(&parsed).ok()?;
         let matcher = onepass::DFA::new_from_nfa(nfa).ok()?;
-        Some(ByPrefix { prefix, is_at_start, matcher })
+        Some(ByPrefix { prefix, is_at_start, steps: Steps::of(&parsed), matcher })
     }
 }
 
@@ -117,7 +121,8 @@ impl Search<'_> {
                 regex.captures_read(groups, url)?;
                 Some(groups.get(1))
             }
-            Search::ByPrefix(ByPrefix { prefix, is_at_start, matcher }, cache, groups) => {
+            Search::ByPrefix(format, cache, groups) => {
+                let ByPrefix { prefix, is_at_start, steps, matcher } = format;
                 let mut from = 0;
                 loop {
                     let rest = Span { start: from, end: url.len() };
@@ -127,10 +132,18 @@ impl Search<'_> {
                         false => prefix.find(url.as_bytes(), rest),
                     };
                     from = found?.start;
-                    let at = Input::new(url).range(from..).anchored(Anchored::Yes);
-                    if let Ok(Some(_)) = matcher.try_search_slots(cache, &at, groups) {
-                        let place = |slot: usize| groups.get(slot).copied().flatten();
-                        return Some(place(2).zip(place(3)).map(|(a, b)| (a.get(), b.get())));
+                    let group = match steps {
+                        Some(steps) => steps.first_group(url.as_bytes(), from).map(Some),
+                        None => {
+                            let at = Input::new(url).range(from..).anchored(Anchored::Yes);
+                            let is_match = matcher.try_search_slots(cache, &at, groups);
+                            let place = |slot: usize| groups.get(slot).copied().flatten();
+                            let group = || place(2).zip(place(3)).map(|(a, b)| (a.get(), b.get()));
+                            matches!(is_match, Ok(Some(_))).then(group)
+                        }
+                    };
+                    if group.is_some() {
+                        return group;
                     }
                     from += 1;
                 }

@@ -8,6 +8,7 @@ mod footer;
 mod link_key;
 mod pages;
 mod rows;
+mod steps;
 mod thrift;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,7 +16,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use regex::Regex;
 
-use super::columns::{Column, Wanted, instant};
+use super::columns::{Column, Wanted};
 use super::link_key::link_key;
 use super::{Log, RawFile, RawLog, days_since_1970, pages, relative};
 use crate::engine::Engine;
@@ -106,10 +106,7 @@ impl RawLog {
         let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files)
             .with_readers(pages::readers);
         let wanted = self.log.columns();
-        let mut columns = vec![
-            ident(&landed_on).alias("dt"),
-            cast(ident(&landed_on), instant()).alias("dt_start"),
-        ];
+        let mut columns = vec![ident(&landed_on).alias("dt")];
         for (name, kind, _) in wanted {
             let column = match schema.field_with_name(name) {
                 Ok(field) => kind.expression(ident(*name), field.data_type())?,

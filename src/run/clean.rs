@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use anyhow::{Context, Result};
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{CHUNK, Run, cannot_write, date, whole_days};
+use super::{CHUNK, Run, cannot_write, date, instant, whole_days};
 use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::files::Constants;
@@ -251,7 +251,7 @@ impl Run<'_> {
         let params = self.clean_params(*first, *first);
         let to_check = dates.iter().map(|dt| {
             let mut params = params.clone();
-            params.insert("dt", date(*dt));
+            params.extend(landing(*dt));
             params
         });
         let to_check: Vec<Params> = to_check.collect();
@@ -304,16 +304,17 @@ impl Run<'_> {
 
     fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
         let late = TimeDelta::days(self.job.late_days as i64);
-        Params::from([
+        let mut params = Params::from([
             ("first_dt", date(first)),
             ("last_dt", date(last)),
-            ("dt", date(first)),
             ("late", duration(late)),
             ("ahead", duration(AHEAD)),
             ("late_days", whole_days(self.job.late_days)),
             ("dedup_days", whole_days(self.job.late_days + 2)),
             ("currency", ScalarValue::Utf8(Some(self.job.currency.clone()))),
-        ])
+        ]);
+        params.extend(landing(first));
+        params
     }
 
     async fn count_rejects(&mut self, log: Log) -> Result<()> {
@@ -329,6 +330,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// One landing date, and the instant at which it begins.
+fn landing(dt: NaiveDate) -> [(&'static str, ScalarValue); 2] {
+    [("dt", date(dt)), ("dt_start", instant(dt.and_time(NaiveTime::MIN).and_utc()))]
 }
 
 /// Dates of a chunk that are planned together, if they are small.

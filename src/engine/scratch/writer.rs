@@ -192,9 +192,11 @@ impl Pile {
 }
 
 /// Row groups are small and know the range of their dates and numbers, to be read by date or slice.
+/// No dictionaries: to look each value up costs more than to write it.
 fn file_properties(schema: &SchemaRef) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)
+        .set_dictionary_enabled(false)
         .set_max_row_group_row_count(Some(1 << 17))
         .set_statistics_enabled(EnabledStatistics::None);
     for field in schema.fields() {

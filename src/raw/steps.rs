@@ -1,0 +1,238 @@
+//! Link formats that are a text, one run of characters after another: how nearly all are written.
+
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+/// A format as steps, each from where the one before ended: quicker than an automaton, which looks
+/// its state up for each character. Only for formats that leave no choice on the way (a one-pass
+/// automaton can be built of them), so that a step takes as much as it can.
+#[derive(Debug)]
+pub(super) struct Steps {
+    steps: Vec<Step>,
+    /// The step that the first group begins with, and the one that follows it.
+    group: (usize, usize),
+}
+
+#[derive(Debug)]
+enum Step {
+    Text(Vec<u8>),
+    /// So many characters of some, at least and at most.
+    Run {
+        of: Box<Set>,
+        least: usize,
+        most: usize,
+    },
+    /// The end, or one of these characters.
+    EndOr(Box<Set>),
+}
+
+/// For each byte whether it is one of the set.
+type Set = [bool; 256];
+
+impl Steps {
+    /// None where the format is not of that kind: other groups that choose, lazy runs, characters
+    /// that are not ASCII.
+    pub(super) fn of(format: &Hir) -> Option<Steps> {
+        let mut found = Found::default();
+        found.add(format)?;
+        let (begin, end) = found.group?;
+        Some(Steps { steps: found.steps, group: (begin, end?) })
+    }
+
+    /// Where the first group lies in a match that begins at `from`, if there is one.
+    pub(super) fn first_group(&self, url: &[u8], from: usize) -> Option<(usize, usize)> {
+        let mut at = from;
+        let mut group = (from, from);
+        for (number, step) in self.steps.iter().enumerate() {
+            if number == self.group.0 {
+                group.0 = at;
+            }
+            if number == self.group.1 {
+                group.1 = at;
+            }
+            let rest = url.get(at..)?;
+            at += match step {
+                Step::Text(text) => rest.starts_with(text).then_some(text.len())?,
+                Step::Run { of, least, most } => {
+                    let run = rest.iter().take(*most).take_while(|byte| of[usize::from(**byte)]);
+                    Some(run.count()).filter(|length| length >= least)?
+                }
+                Step::EndOr(of) => {
+                    let is_right = rest.first().is_none_or(|byte| of[usize::from(*byte)]);
+                    is_right.then_some(0)?
+                }
+            };
+        }
+        if self.group.1 == self.steps.len() {
+            group.1 = at;
+        }
+        Some(group)
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    steps: Vec<Step>,
+    /// Where the first group begins, and ends once it has.
+    group: Option<(usize, Option<usize>)>,
+    has_ended: bool,
+}
+
+impl Found {
+    fn add(&mut self, part: &Hir) -> Option<()> {
+        if self.has_ended {
+            return None;
+        }
+        match part.kind() {
+            HirKind::Empty => {}
+            // Whoever asks begins at the start then.
+            HirKind::Look(Look::Start) if self.steps.is_empty() && self.group.is_none() => {}
+            HirKind::Look(Look::End) => self.end(Box::new([false; 256])),
+            HirKind::Alternation(ways) => match ways.split_last() {
+                Some((end, others)) if matches!(end.kind(), HirKind::Look(Look::End)) => {
+                    let mut of = Box::new([false; 256]);
+                    others.iter().try_for_each(|other| add_to(&mut of, other))?;
+                    self.end(of);
+                }
+                _ => return None,
+            },
+            HirKind::Literal(text) => self.steps.push(Step::Text(text.0.to_vec())),
+            HirKind::Class(_) => self.steps.push(Step::Run { of: set(part)?, least: 1, most: 1 }),
+            HirKind::Repetition(run) if run.greedy => {
+                let most = run.max.map_or(usize::MAX, |most| most as usize);
+                let least = run.min as usize;
+                self.steps.push(Step::Run { of: set(&run.sub)?, least, most });
+            }
+            HirKind::Capture(group) => {
+                let begin = self.steps.len();
+                self.add(&group.sub)?;
+                if group.index == 1 {
+                    self.group = Some((begin, Some(self.steps.len())));
+                }
+            }
+            HirKind::Concat(parts) => parts.iter().try_for_each(|part| self.add(part))?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn end(&mut self, of: Box<Set>) {
+        self.steps.push(Step::EndOr(of));
+        self.has_ended = true;
+    }
+}
+
+/// The ASCII characters of which a part is one.
+fn set(part: &Hir) -> Option<Box<Set>> {
+    let mut set = Box::new([false; 256]);
+    add_to(&mut set, part)?;
+    Some(set)
+}
+
+fn add_to(set: &mut Set, part: &Hir) -> Option<()> {
+    let mut add = |first: u32, last: u32| -> Option<()> {
+        let last = u8::try_from(last).ok().filter(u8::is_ascii)?;
+        let first = u8::try_from(first).ok()?;
+        (first..=last).for_each(|byte| set[usize::from(byte)] = true);
+        Some(())
+    };
+    match part.kind() {
+        HirKind::Literal(text) => match text.0.as_ref() {
+            [byte] => add(u32::from(*byte), u32::from(*byte)),
+            _ => None,
+        },
+        HirKind::Class(Class::Unicode(class)) => {
+            class.iter().try_for_each(|range| add(range.start().into(), range.end().into()))
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            class.iter().try_for_each(|range| add(range.start().into(), range.end().into()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use rand::{Rng, SeedableRng};
+    use rand_pcg::Pcg64;
+    use regex::Regex;
+
+    use super::*;
+
+    fn steps(format: &str) -> Option<Steps> {
+        Steps::of(&regex_syntax::parse(format).unwrap())
+    }
+
+    #[test]
+    fn finds_what_the_regular_expression_finds() {
+        let formats = [
+            r"https?://s\.click\.example/e/([0-9A-Za-z_-]+)",
+            r"[?&]aff=[0-9a-f]{3}-[0-9]{2,4}-(_?[0-9A-Za-z]+)(?:&|#|$)",
+            r"k=(ab?)c*$",
+            r"/(?:go)/([a-c]{2})/",
+            r"a(b*)",
+        ];
+        let pieces = [
+            "http",
+            "s",
+            "://s.click.example/e/",
+            "?",
+            "&",
+            "aff=",
+            "0af",
+            "-",
+            "12",
+            "_",
+            "aZ9",
+            "#",
+            "k=",
+            "a",
+            "b",
+            "c",
+            "/go/",
+            "/",
+            "é",
+            "\n",
+        ];
+        let mut dice = Pcg64::seed_from_u64(1);
+        for format in formats {
+            let steps = steps(format).unwrap();
+            let regex = Regex::new(&format!("^(?:{format})")).unwrap();
+            let mut found = 0;
+            for _ in 0..20_000 {
+                let begin = match dice.random_range(0..3) {
+                    0 => "https://s.click.example/e/",
+                    1 => "?aff=0af-12-",
+                    _ => "",
+                };
+                let rest = (0..dice.random_range(0..6))
+                    .map(|_| pieces[dice.random_range(0..pieces.len())]);
+                let url = format!("{begin}{}", rest.collect::<String>());
+                let expected = regex.captures(&url).map(|groups| groups.get(1).unwrap().range());
+                let group = steps.first_group(url.as_bytes(), 0).map(|(begin, end)| begin..end);
+                assert_eq!(group, expected, "{format} in {url:?}");
+                found += usize::from(group.is_some());
+            }
+            assert!(found > 100, "{format}: {found}");
+        }
+    }
+
+    #[test]
+    fn other_formats_are_left_alone() {
+        for format in [
+            r"(\w+)",
+            r"(a+?)b",
+            r"(ab)?c",
+            r"(?:ab|c)(d)",
+            r"a",
+            r"[^/](a)",
+            r"(a)\b",
+            r"$(a)",
+            r"(?i)é(a)",
+            r"a^(b)",
+        ] {
+            assert!(steps(format).is_none(), "{format}");
+        }
+    }
+}

@@ -30,7 +30,7 @@ impl Run<'_> {
             let words = days::in_words(dates.iter());
             self.progress.step(&format!("attributing earlier orders of {words}"));
             let params = self.params(dates);
-            let files = self.make_conversions(dates, &params).await?;
+            let files = Box::pin(self.make_conversions(dates, &params)).await?;
             self.register_staged("attribution.conversions", |date| dates.contains(date), &files)?;
             self.stop_if(self.check_conversions(&params, &files).await?)?;
             self.publish([("attribution.conversions", files)].into()).await?;

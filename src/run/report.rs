@@ -8,6 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
+use futures::future::try_join_all;
 use futures::try_join;
 
 use super::attribute::ATTRIBUTED_EVENTS;
@@ -46,7 +47,8 @@ impl Run<'_> {
             for dates in self.among(dates, |plan, date| plan.conversions.contains_key(&date)) {
                 let words = days::in_words(dates.iter());
                 self.progress.step(&format!("attributing orders of {words}"));
-                let files = self.make_conversions(dates, &self.params(dates)).await?;
+                let params = self.params(dates);
+                let files = Box::pin(self.make_conversions(dates, &params)).await?;
                 staged.entry("attribution.conversions").or_default().extend(files);
             }
             let changed = self.changed_reports(dates, &staged)?;
@@ -77,15 +79,17 @@ impl Run<'_> {
         params: &Params,
         staged: &mut Staged,
     ) -> Result<Vec<String>> {
-        self.know_earned_orders(dates, params).await?;
+        Box::pin(self.know_earned_orders(dates, params)).await?;
         let conversions = staged.get("attribution.conversions").map(Vec::as_slice);
         let conversions = conversions.unwrap_or_default();
         // The ledger books events of lines placed up to the horizon before.
         let earlier = origin::ledger_reach(self.job, dates.from);
         let placed = ReportDates { from: earlier.from, to: dates.to };
         self.register_staged("attribution.conversions", |date| placed.contains(date), conversions)?;
-        let (mut complaints, ()) =
-            try_join!(self.check_conversions(params, conversions), self.make_ledger(params))?;
+        let (mut complaints, ()) = try_join!(
+            Box::pin(self.check_conversions(params, conversions)),
+            Box::pin(self.make_ledger(params))
+        )?;
         // Side by side what reads clicks and what reads the ledger, of which each report in turn.
         let (of_clicks, of_ledger): (Vec<_>, Vec<_>) =
             REPORTS.into_iter().partition(|name| *name == TRAFFIC);
@@ -96,12 +100,13 @@ impl Run<'_> {
             complaints.extend(check::key(&self.engine, model::named(name)?, &files).await?);
             staged.entry(name).or_default().extend(files);
         }
-        let (money, orders, refunds) = try_join!(
-            check::promise(&self.engine, "check.money_is_never_null", params),
-            check::promise(&self.engine, "check.orders_equal_the_ledger", params),
-            check::promise(&self.engine, "check.refunds_equal_the_ledger", params),
-        )?;
-        complaints.extend([money, orders, refunds].into_iter().flatten());
+        let promises = [
+            "check.money_is_never_null",
+            "check.orders_equal_the_ledger",
+            "check.refunds_equal_the_ledger",
+        ];
+        let promises = promises.map(|name| Box::pin(check::promise(&self.engine, name, params)));
+        complaints.extend(try_join_all(promises).await?.into_iter().flatten());
         Ok(complaints)
     }
 

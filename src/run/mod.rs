@@ -208,9 +208,9 @@ async fn work(
     progress.plan(run.steps());
     run.warehouse.create_missing().await?;
     run.register_reference().await?;
-    run.clean().await?;
-    run.make_earlier_conversions().await?;
-    run.make_reports().await?;
+    Box::pin(run.clean()).await?;
+    Box::pin(run.make_earlier_conversions()).await?;
+    Box::pin(run.make_reports()).await?;
     run.name_outdated()?;
     progress.finish();
     Ok(run.summary)

@@ -1,7 +1,8 @@
 //! The SQL files: each is a table, and its head says what the table promises.
 //!
 //! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kept`, `split`,
-//! `order`, `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model is run.
+//! `order`, `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model
+//! is run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

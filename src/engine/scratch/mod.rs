@@ -21,7 +21,7 @@ pub use writer::Part;
 use writer::write;
 
 /// How many bytes of scratch tables are held in memory when nobody set a limit.
-const ROOM: usize = 700 << 20;
+const ROOM: usize = 640 << 20;
 
 /// Where a run keeps its scratch tables.
 pub struct Scratch {

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn is_what_the_calendar_says() {
-        // Lord Howe changes by half an hour, Santiago at midnight, Apia left out a whole day.
+        // Lord Howe changes by half an hour, Santiago at midnight.
         for zone in ["UTC", "America/Los_Angeles", "Australia/Lord_Howe", "America/Santiago"] {
             let zone: Tz = zone.parse().unwrap();
             let mut offsets = Offsets::of(zone);
@@ -149,13 +149,23 @@ mod tests {
                 assert_eq!(found, expected, "{instant} in {zone}");
             }
         }
-        let apia: Tz = "Pacific/Apia".parse().unwrap();
-        let mut offsets = Offsets::of(apia);
-        for hours in 0..72 {
-            let instant: DateTime<Utc> =
-                "2011-12-29T00:30:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::hours(hours);
-            let found = offsets.local_date(instant.timestamp_micros()).unwrap();
-            assert_eq!(found, number(days::local_date(instant, apia)), "{instant}");
+    }
+
+    /// Apia left out a whole day. Until 2011 St. John's set its clocks at one minute past midnight:
+    /// within an hour of UTC the date there was the next one, and then the one before again.
+    #[test]
+    fn follows_a_calendar_that_jumps() {
+        for (zone, start) in
+            [("Pacific/Apia", "2011-12-29T00:00:00Z"), ("America/St_Johns", "2010-11-06T00:00:00Z")]
+        {
+            let zone: Tz = zone.parse().unwrap();
+            let mut offsets = Offsets::of(zone);
+            for minutes in 0..72 * 60 {
+                let start: DateTime<Utc> = start.parse().unwrap();
+                let instant = start + TimeDelta::minutes(minutes);
+                let found = offsets.local_date(instant.timestamp_micros()).unwrap();
+                assert_eq!(found, number(days::local_date(instant, zone)), "{instant} in {zone}");
+            }
         }
     }
 

@@ -72,8 +72,8 @@ impl Engine {
     }
 
     /// Runs models that are kept for the run, of which each reads those before it, but of no slices
-    /// other than its own: so all of them are made for some slices before the next ones. Only those that `is_needed`
-    /// says are there afterwards.
+    /// other than its own: so all of them are made for some slices before the next ones. Only those
+    /// that `is_needed` says are there afterwards.
     pub async fn materialise_together(
         &self,
         models: &[&'static Model],

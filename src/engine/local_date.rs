@@ -72,12 +72,11 @@ struct Offsets {
     zone: Tz,
     /// None for an hour within which the offset changes.
     of_hours: HashMap<i64, Option<i64>>,
-    last: Option<(i64, Option<i64>)>,
 }
 
 impl Offsets {
     fn of(zone: Tz) -> Offsets {
-        Offsets { zone, of_hours: HashMap::new(), last: None }
+        Offsets { zone, of_hours: HashMap::new() }
     }
 
     /// In days since 1970.
@@ -93,22 +92,13 @@ impl Offsets {
     }
 
     fn of_hour(&mut self, hour: i64) -> Result<Option<i64>> {
-        if let Some((last, offset)) = self.last
-            && last == hour
-        {
-            return Ok(offset);
+        if let Some(offset) = self.of_hours.get(&hour) {
+            return Ok(*offset);
         }
-        let offset = match self.of_hours.get(&hour) {
-            Some(offset) => *offset,
-            None => {
-                let first = at(self.zone, hour.saturating_mul(HOUR))?;
-                let next = at(self.zone, (hour + 1).saturating_mul(HOUR))?;
-                let offset = (first == next).then_some(first);
-                self.of_hours.insert(hour, offset);
-                offset
-            }
-        };
-        self.last = Some((hour, offset));
+        let first = at(self.zone, hour.saturating_mul(HOUR))?;
+        let next = at(self.zone, (hour + 1).saturating_mul(HOUR))?;
+        let offset = (first == next).then_some(first);
+        self.of_hours.insert(hour, offset);
         Ok(offset)
     }
 }
@@ -125,15 +115,11 @@ fn at(zone: Tz, instant: i64) -> Result<i64> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-    use chrono::{Datelike, NaiveDate, TimeDelta, Utc};
+    use chrono::{NaiveDate, TimeDelta, Utc};
 
     use super::*;
     use crate::days;
-
-    /// Days since 1970.
-    fn number(date: NaiveDate) -> i32 {
-        date.num_days_from_ce() - NaiveDate::default().num_days_from_ce()
-    }
+    use crate::raw::days_since_1970;
 
     #[test]
     fn is_what_the_calendar_says() {
@@ -144,7 +130,7 @@ mod tests {
             let start = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap().and_hms_opt(0, 0, 7).unwrap();
             for step in 0..365 * 24 * 4 {
                 let instant = start.and_utc() + TimeDelta::minutes(15 * step);
-                let expected = number(instant.with_timezone(&zone).date_naive());
+                let expected = days_since_1970(days::local_date(instant, zone));
                 let found = offsets.local_date(instant.timestamp_micros()).unwrap();
                 assert_eq!(found, expected, "{instant} in {zone}");
             }
@@ -164,7 +150,11 @@ mod tests {
                 let start: DateTime<Utc> = start.parse().unwrap();
                 let instant = start + TimeDelta::minutes(minutes);
                 let found = offsets.local_date(instant.timestamp_micros()).unwrap();
-                assert_eq!(found, number(days::local_date(instant, zone)), "{instant} in {zone}");
+                assert_eq!(
+                    found,
+                    days_since_1970(days::local_date(instant, zone)),
+                    "{instant} in {zone}"
+                );
             }
         }
     }

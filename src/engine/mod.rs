@@ -95,7 +95,7 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
-        // Rows are sorted in one piece: by pieces that are merged takes four times as long.
+        // Rows are sorted in one piece: to sort pieces and merge them takes longer.
         options.execution.sort_in_place_threshold_bytes = 256 << 20;
         // What fits into memory is looked up where the other rows are: sending these to it costs more.
         options.optimizer.hash_join_single_partition_threshold = 256 << 20;

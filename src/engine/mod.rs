@@ -9,6 +9,7 @@ pub mod files;
 pub mod hash64;
 mod keep;
 mod local_date;
+mod look_up;
 mod repeated;
 mod scratch;
 pub mod write;
@@ -27,7 +28,8 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
@@ -101,7 +103,14 @@ impl Engine {
         options.optimizer.hash_join_single_partition_threshold = 256 << 20;
         options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
         let scratch = Scratch::new(tuning.memory.is_some())?;
-        let session = SessionContext::new_with_config_rt(config, runtime(tuning, &scratch)?);
+        let mut rules = PhysicalOptimizer::new().rules;
+        rules.push(Arc::new(look_up::LookUps));
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime(tuning, &scratch)?)
+            .with_default_features()
+            .with_physical_optimizer_rules(rules);
+        let session = SessionContext::new_with_state(state.build());
         session.register_udf(hash64::hash64());
         session.register_udf(local_date::local_date());
         session.register_udaf(repeated::repeated());

@@ -230,7 +230,10 @@ impl Engine {
 
     fn on(&self, cores: usize) -> SessionState {
         let mut state = self.session.state();
-        state.config_mut().options_mut().execution.target_partitions = cores.max(1);
+        let options = state.config_mut().options_mut();
+        options.execution.target_partitions = cores.max(1);
+        // Sorting pieces to merge them pays where each is sorted by a core of its own.
+        options.optimizer.repartition_sorts = cores > 1;
         state
     }
 }

@@ -209,7 +209,7 @@ const SOURCES: &[(&str, &str)] = sources![
     attribution / credits,
     attribution / conversions,
     attribution / moved_lines,
-    attribution / lines_to_book,
+    attribution / moved_events,
     attribution / order_slices,
     attribution / moving_lines,
     attribution / line_events,

@@ -2,10 +2,9 @@
 --
 -- grain:  one row per event and counting placed event of its line
 -- kept:   for the run
--- reads:  attribution.moving_lines, clean.order_events
--- params: $from, $to, $horizon, $slice, $first_order, $next_order
+-- reads:  attribution.moving_lines, attribution.moved_events
+-- params: $horizon, $slice
 --
--- What happened before the dates to make decides what is booked on them.
 -- turn puts events of one instant in order (section "Money" of the contract). Entries are counted
 -- through, for the run only.
 with lines as (
@@ -16,11 +15,8 @@ with lines as (
 
 events as (
     select event_id, event_type, event_at, order_id, line_id, original_amount, reason
-    from clean.order_events
-    where event_at >= $from - $horizon
-        and event_at < $to
-        and order_id >= $first_order
-        and ($next_order is null or order_id < $next_order)
+    from attribution.moved_events
+    where slice = $slice
 )
 
 select

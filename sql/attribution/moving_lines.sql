@@ -2,14 +2,14 @@
 --
 -- grain:  one row per counting placed event of such a line
 -- kept:   for the run
--- reads:  attribution.conversions, attribution.lines_to_book
+-- reads:  attribution.conversions, attribution.moved_events
 -- params: $from, $to, $horizon, $slice, $first_order, $next_order
 --
 -- A conversion may have been kept while its placed event is not there (any more), as with
 -- logs read as of an earlier date: then its events are orphans (M7).
 --
--- Orders come in slices that fit into memory, each on a core of its own. Lines are counted
--- through, for the run only, a slice in numbers of its own: what follows says line for short.
+-- Lines are counted through, for the run only, a slice in numbers of its own: what follows says
+-- line for short.
 with conversions as (
     select *
     from attribution.conversions
@@ -20,9 +20,11 @@ with conversions as (
 ),
 
 placed as (
-    select *
-    from attribution.lines_to_book
-    where order_id >= $first_order and ($next_order is null or order_id < $next_order)
+    select
+        event_id, event_at as placed_at, order_id, line_id, original_amount, original_currency,
+        fx_rate
+    from attribution.moved_events
+    where slice = $slice and event_type = 'placed'
 )
 
 select

@@ -2,11 +2,11 @@
 --
 -- grain:  one row per slice
 -- kept:   for the run
--- reads:  attribution.lines_to_book
+-- reads:  attribution.moved_lines
 -- params: $slices
 with lines as (
     select order_id
-    from attribution.lines_to_book
+    from attribution.moved_lines
 ),
 
 sliced as (

@@ -192,21 +192,15 @@ impl Run<'_> {
     /// The movements of some dates.
     async fn make_ledger(&self, params: &Params) -> Result<()> {
         let moved = model::named("attribution.moved_lines")?;
-        self.engine.materialise(moved, params).await?;
-        let to_book = model::named("attribution.lines_to_book")?;
-        let lines = self.engine.materialise(to_book, params).await?;
-        self.engine.forget(moved.name)?;
-        let slices = self.order_slices(lines, params).await?;
-        let events = model::named("attribution.line_events")?;
-        let steps = [
-            model::named("attribution.moving_lines")?,
-            events,
-            model::named("attribution.movements")?,
-        ];
-        let is_needed = |model: &Model| model.name != events.name;
+        let count = self.engine.materialise(moved, params).await?;
+        let slices = self.order_slices(count, params).await?;
+        let lines = model::named("attribution.moving_lines")?;
+        let movements = model::named("attribution.movements")?;
+        let of_moved = model::named("attribution.moved_events")?;
+        let steps = [of_moved, lines, model::named("attribution.line_events")?, movements];
+        let is_needed = |model: &Model| [lines.name, movements.name].contains(&model.name);
         self.engine.materialise_together(&steps, &slices, is_needed).await?;
-        self.engine.forget(to_book.name)?;
-        Ok(())
+        self.engine.forget(moved.name)
     }
 
     async fn make_each(

@@ -320,7 +320,8 @@ impl Run<'_> {
             });
             write.join().await?.with_context(|| cannot_write(model))
         });
-        let writes = futures::stream::iter(writes).buffered(cores);
+        // One more than there are cores: it is planned while the others are written.
+        let writes = futures::stream::iter(writes).buffered(cores + 1);
         let files: Vec<Vec<NewFile>> = timed(model.name, writes.try_collect()).await?;
         Ok(files.into_iter().flatten().collect())
     }

@@ -21,7 +21,7 @@
 --   device        text     as logged
 --
 -- Not sorted: rows of a landing date stay in the order in which its files have them, duplicates
--- at the end.
+-- at the end. Nobody is looked for where the buyer is logged.
 with valid as (
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
@@ -51,4 +51,4 @@ select
     valid.device
 from reference.identities as identities
 right join valid
-    on identities.visitor_id = valid.visitor_id
+    on identities.visitor_id = case when valid.buyer_id is null then valid.visitor_id end

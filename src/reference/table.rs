@@ -89,11 +89,10 @@ impl Line {
     fn read(table: &str, file: &str, row: Row, complaints: &mut Vec<String>) -> Line {
         let names = columns(table).iter().map(|(name, _)| *name);
         let texts: Vec<_> = names.zip(row.cells).collect();
-        let mut line = Line { at: row.at, texts, rate: 0, rate_date: None, from: None, to: None };
-        let at = line.at.clone();
-        let key = line.key(table);
-        let mut complain =
-            |trouble: String| complaints.push(format!("{file}: {at}, {key}: {trouble}"));
+        let line = Line { at: row.at, texts, rate: 0, rate_date: None, from: None, to: None };
+        let mut complain = |trouble: String| {
+            complaints.push(format!("{file}: {}, {}: {trouble}", line.at, line.key(table)));
+        };
         for column in key_columns(table) {
             if line.text(column).is_none() {
                 complain(format!("{column} is empty"));
@@ -108,7 +107,7 @@ impl Line {
                 )),
             }
         }
-        line.rate = match table {
+        let rate = match table {
             "rates" => line.number("rate", 6, 0, 1_000_000).unwrap_or_else(|found| {
                 complain(format!("the rate {found} is not from 0 to 1 with at most 6 decimals"));
                 0
@@ -135,7 +134,7 @@ impl Line {
         let from = time("valid_from").or_else(|| time("joined_at"));
         let to = time("valid_to").or_else(|| time("left_at"));
         let rate_date = time("rate_date").map(|time| time.date_naive());
-        Line { from, to, rate_date, ..line }
+        Line { rate, from, to, rate_date, ..line }
     }
 
     fn text(&self, column: &str) -> Option<&str> {

@@ -5,7 +5,8 @@
 -- reads:  attribution.winners, attribution.placed_lines, clean.clicks
 -- params: $from, $to, $window, $scope
 --
--- Of several clicks of one moment the one with the greatest id wins (A2).
+-- Of several clicks of one moment the one with the greatest id wins (A2). Few clicks happened at a
+-- moment at which any won: whose these were is looked at of them alone.
 with winners as (
     select distinct
         placed_lines.buyer_id,
@@ -23,6 +24,7 @@ clicks as (
     from clean.clicks as clicks
     where clicked_at >= $from - $window
         and clicked_at < $to
+        and clicked_at in (select clicked_at from attribution.winners)
 ),
 
 in_order as (

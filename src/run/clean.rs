@@ -25,7 +25,7 @@ use crate::warehouse::Change;
 /// Raw rows and landing dates that are cleaned at once, unless one date has more: what was cleaned is
 /// published then, and to begin anew takes a moment in which a core has nothing to do.
 const CHUNK_ROWS: u64 = 24_000_000;
-const CHUNK: usize = 62;
+const CHUNK_DATES: usize = 62;
 
 /// Raw rows of landing dates that are planned together, unless one has more: planning takes a while.
 const ROWS_TOGETHER: u64 = 500_000;
@@ -361,7 +361,7 @@ pub(super) fn chunks(reading: &Reading) -> Vec<BTreeSet<NaiveDate>> {
             let Some(last) = chunk.last() else { return true };
             let between = ReportDates { from: days::next(*last), to: days::minus(*date, 1) };
             let rows: u64 = chunk.iter().chain([date]).map(|dt| reading.raw.rows(*dt)).sum();
-            chunk.len() < CHUNK
+            chunk.len() < CHUNK_DATES
                 && rows <= CHUNK_ROWS
                 && !between.iter().any(|dt| reading.raw.has_landed(dt))
         };

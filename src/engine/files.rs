@@ -12,6 +12,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
@@ -147,12 +148,17 @@ impl TableProvider for FileTable {
             .collect();
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.default_table_options().parquet;
-        let mut source =
-            ParquetSource::new(self.scanned.clone()).with_table_parquet_options(options);
-        if let Some(readers) = self.readers {
-            let store = state.runtime_env().object_store(&self.store)?;
-            source = source.with_parquet_file_reader_factory(readers(store));
-        }
+        let store = state.runtime_env().object_store(&self.store)?;
+        let readers = match self.readers {
+            Some(readers) => readers(store),
+            None => {
+                let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+                Arc::new(CachedParquetFileReaderFactory::new(store, footers))
+            }
+        };
+        let source = ParquetSource::new(self.scanned.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(readers);
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(self.statistics(&listed))

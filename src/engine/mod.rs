@@ -81,7 +81,7 @@ pub type Replacements = BTreeMap<&'static str, String>;
 pub struct Engine {
     session: SessionContext,
     instead: Replacements,
-    scratch: Scratch,
+    scratch: Arc<Scratch>,
     /// Tables that are kept for the run.
     kept: Mutex<BTreeMap<String, Arc<ScratchTable>>>,
 }
@@ -102,12 +102,29 @@ impl Engine {
         // What fits into memory is looked up where the other rows are: sending these to it costs more.
         options.optimizer.hash_join_single_partition_threshold = 256 << 20;
         options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
-        let scratch = Scratch::new(tuning.memory.is_some())?;
+        let scratch = Arc::new(Scratch::new(tuning.memory.is_some())?);
+        let runtime = runtime(tuning, &scratch)?;
+        Engine::of(config, runtime, scratch, instead)
+    }
+
+    /// One for work that is done beside this one's: knows none of its tables, and shares its memory
+    /// and its scratch folder.
+    pub fn beside(&self) -> Result<Engine> {
+        let (config, runtime) = (self.session.copied_config(), self.session.runtime_env());
+        Engine::of(config, runtime, self.scratch.clone(), self.instead.clone())
+    }
+
+    fn of(
+        config: SessionConfig,
+        runtime: Arc<RuntimeEnv>,
+        scratch: Arc<Scratch>,
+        instead: Replacements,
+    ) -> Result<Engine> {
         let mut rules = PhysicalOptimizer::new().rules;
         rules.push(Arc::new(look_up::LookUps));
         let state = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime(tuning, &scratch)?)
+            .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules);
         let session = SessionContext::new_with_state(state.build());

@@ -31,7 +31,12 @@ impl Run<'_> {
             self.progress.step(&format!("attributing earlier orders of {words}"));
             let params = self.params(dates);
             let files = Box::pin(self.make_conversions(dates, &params)).await?;
-            self.register_staged("attribution.conversions", |date| dates.contains(date), &files)?;
+            self.register_staged(
+                &self.engine,
+                "attribution.conversions",
+                |date| dates.contains(date),
+                &files,
+            )?;
             self.stop_if(self.check_conversions(&params, &files).await?)?;
             self.publish([("attribution.conversions", files)].into()).await?;
             self.progress.done();
@@ -48,7 +53,9 @@ impl Run<'_> {
         self.attribute(dates, params).await?;
         let conversions = model::named("attribution.conversions")?;
         let order_dates: Vec<NaiveDate> = dates.iter().collect();
-        let files = self.write_by_date(conversions, &order_dates, "order_date", params).await?;
+        let files = self
+            .write_by_date(&self.engine, conversions, &order_dates, "order_date", params)
+            .await?;
         self.keep_earned_orders(dates, params).await?;
         Ok(files)
     }
@@ -150,8 +157,12 @@ impl Run<'_> {
 
     /// The clean rows that some order dates look back to.
     fn register_clean_inputs(&self, dates: ReportDates) -> Result<()> {
-        self.register_kept("clean.order_events", self.may_read(self.orders_reach(dates)))?;
-        self.register_kept("clean.clicks", self.may_read(self.clicks_reach(dates)))
+        self.register_kept(
+            &self.engine,
+            "clean.order_events",
+            self.may_read(self.orders_reach(dates)),
+        )?;
+        self.register_kept(&self.engine, "clean.clicks", self.may_read(self.clicks_reach(dates)))
     }
 
     /// Landing dates of the clicks that may earn orders of some dates.

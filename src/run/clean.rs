@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::common::runtime::SpawnedTask;
+use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Run, cannot_write, date, instant, whole_days};
@@ -14,11 +15,11 @@ use crate::check;
 use crate::days::{self, ReportDates};
 use crate::engine::files::Constants;
 use crate::engine::write::{self, NewFile, Slice};
-use crate::engine::{Params, timed};
+use crate::engine::{Engine, Params, timed};
 use crate::model;
 use crate::origin;
 use crate::plan::{Reading, clean_origin};
-use crate::raw::{self, Log};
+use crate::raw::{self, Log, RawLog};
 use crate::stop::{Kind, Stop};
 use crate::warehouse::Change;
 
@@ -69,43 +70,59 @@ impl Models {
     }
 }
 
-/// Landing dates to clean in one go, and others that decide what is a duplicate.
-struct Chunk<'a> {
+/// Landing dates of a log to clean in one go.
+struct Chunk {
     log: Log,
-    dates: &'a BTreeSet<NaiveDate>,
-    /// Clean already.
+    dates: BTreeSet<NaiveDate>,
+    /// Others that decide what is a duplicate, and are clean already.
     known: BTreeSet<NaiveDate>,
-    /// Not clean, so read raw.
+    /// Others that do, and are not clean, so read raw.
     unknown: BTreeSet<NaiveDate>,
 }
 
-/// New files of a chunk, not yet visible.
+/// What a chunk was cleaned to, not yet visible.
 #[derive(Default)]
 struct Cleaned {
     clean: Vec<NewFile>,
     rejects: Vec<NewFile>,
+    /// How many rows were rejected, by reason.
+    reasons: BTreeMap<String, u64>,
 }
 
 impl Run<'_> {
-    /// Cleans what the plan says, oldest dates first: their ids decide what is a duplicate later.
+    /// Cleans what the plan says, both logs side by side, of each the oldest dates first: their ids
+    /// decide what is a duplicate later.
     pub(super) async fn clean(&mut self) -> Result<(), Stop> {
-        for log in [Log::Clicks, Log::Orders] {
-            for dates in chunks(self.plan.reading(log)) {
-                self.clean_chunk(log, &dates).await?;
+        let mut to_clean =
+            [Log::Clicks, Log::Orders].map(|log| (log, chunks(self.plan.reading(log)).into_iter()));
+        loop {
+            let next = to_clean.iter_mut().filter_map(|(log, dates)| Some((*log, dates.next()?)));
+            let next: Vec<(Log, BTreeSet<NaiveDate>)> = next.collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            let words = next.iter().map(|(log, dates)| {
+                format!("{} that landed {}", log.name(), days::in_words(dates.iter().copied()))
+            });
+            self.progress.step(&format!("cleaning {}", words.collect::<Vec<_>>().join(", ")));
+            let mut cleanings = Vec::new();
+            for (log, dates) in next {
+                cleanings.push(self.cleaning(log, dates).await?);
+            }
+            let cleaned =
+                join_all(cleanings.iter().map(|cleaning| Box::pin(cleaning.clean()))).await;
+            let chunks: Vec<Chunk> = cleanings.into_iter().map(|cleaning| cleaning.chunk).collect();
+            for (chunk, cleaned) in chunks.into_iter().zip(cleaned) {
+                self.publish_clean(chunk, cleaned?).await?;
+                self.progress.done();
             }
         }
-        Ok(())
     }
 
-    async fn clean_chunk(&mut self, log: Log, dates: &BTreeSet<NaiveDate>) -> Result<(), Stop> {
+    async fn cleaning(&self, log: Log, dates: BTreeSet<NaiveDate>) -> Result<Cleaning<'_>, Stop> {
         let (Some(first), Some(last)) = (dates.first().copied(), dates.last().copied()) else {
-            return Ok(());
+            return Err(anyhow::anyhow!("no date to clean").into());
         };
-        self.progress.step(&format!(
-            "cleaning {} that landed {}",
-            log.name(),
-            days::in_words(dates.iter().copied())
-        ));
         let raw = &self.plan.reading(log).raw;
         // Dates that decide what is a duplicate: their ids come from the clean tables where these
         // are up to date, else from the raw files.
@@ -122,79 +139,23 @@ impl Run<'_> {
                 _ => unknown.insert(dt),
             };
         }
+        let engine = self.engine.beside()?;
+        self.register_reference(&engine).await?;
         let chunk = Chunk { log, dates, known, unknown };
-        let outcome = self.write_chunk(&chunk).await;
-        for name in models(log).steps() {
-            self.engine.forget(name)?;
-        }
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(stop) if matches!(stop.kind, Kind::Ask | Kind::Look) => {
-                let raw = &self.plan.reading(log).raw;
-                let formats = &self.job.formats;
-                let to_read = &chunk.unknown | dates;
-                let broken = raw.find_broken(&self.engine, &to_read, formats).await?;
-                match broken.is_empty() {
-                    true => Err(stop),
-                    false => Err(Stop::fix(broken).hint(
-                        "no report was changed; replace or remove these files and run again",
-                    )),
-                }
-            }
-            Err(stop) => Err(stop),
-        }
+        Ok(Cleaning { run: self, engine, raw, names: models(log), first, chunk })
     }
 
-    async fn write_chunk(&mut self, chunk: &Chunk<'_>) -> Result<(), Stop> {
-        let Chunk { log, dates, .. } = *chunk;
-        let names = models(log);
-        let Some(first) = dates.first().copied() else { return Ok(()) };
-        let params = self.clean_params(first, first);
-        let nothing = BTreeSet::new();
-        let to_read = &chunk.unknown | dates;
-        for reading in [&self.plan.clicks.raw, &self.plan.orders.raw] {
-            let dates = if reading.log == log { &to_read } else { &nothing };
-            reading.register(&self.engine, dates, &self.job.formats).await?;
-        }
-        for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
-            self.register_kept(table, |dt| chunk.known.contains(&dt))?;
-        }
-        let other = match log {
-            Log::Clicks => Log::Orders,
-            Log::Orders => Log::Clicks,
-        };
-        for name in models(other).steps() {
-            self.engine.register_empty(model::named(name)?, &params).await?;
-        }
-        self.engine.materialise(model::named(names.repeated_ids)?, &params).await?;
-        self.engine.materialise(model::named(names.known_ids)?, &params).await?;
-        for name in [names.checked, names.repeated] {
-            self.engine.register_empty(model::named(name)?, &params).await?;
-        }
-        let cleaned = self.write_in_groups(chunk).await?;
-
-        let clean = model::named(names.clean)?;
-        let rejects = model::named("clean.rejects")?;
-        self.register_staged(names.clean, |dt| dates.contains(&dt), &cleaned.clean)?;
-        let mut complaints: Vec<String> =
-            check::key(&self.engine, clean, &cleaned.clean).await?.into_iter().collect();
-        let raw = &self.plan.reading(log).raw;
-        let counts = raw::row_counts(&[(raw, dates.clone())])?;
-        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
-        self.engine.register_rows("raw.row_counts", counts).await?;
-        self.register_staged("clean.rejects", |dt| dates.contains(&dt), &cleaned.rejects)?;
-        self.count_rejects(log).await?;
-        complaints.extend(check::promise(&self.engine, "check.nothing_is_lost", &params).await?);
-        if !complaints.is_empty() {
-            return Err(Stop::look(complaints).hint("no report was changed"));
-        }
-
+    async fn publish_clean(&mut self, chunk: Chunk, cleaned: Cleaned) -> Result<(), Stop> {
+        let Chunk { log, dates, .. } = chunk;
         let raw = &self.plan.reading(log).raw;
         let mut origins = BTreeMap::new();
-        for dt in dates {
+        for dt in &dates {
             origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
         }
-        for (model, files) in [(rejects, cleaned.rejects), (clean, cleaned.clean)] {
+        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
+        let names = ["clean.rejects", models(log).clean];
+        for (name, files) in names.into_iter().zip([cleaned.rejects, cleaned.clean]) {
+            let model = model::named(name)?;
             let files = files
                 .into_iter()
                 .map(|file| {
@@ -207,29 +168,102 @@ impl Run<'_> {
             self.note_written(&model.folder(), dates.iter().copied());
         }
         *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
-        self.progress.done();
+        let rejected = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
+        for (reason, rows) in cleaned.reasons {
+            *rejected.entry(reason).or_default() += rows;
+        }
         Ok(())
+    }
+}
+
+/// The cleaning of a chunk, in an engine of its own: it goes with all that was kept for it.
+struct Cleaning<'a> {
+    run: &'a Run<'a>,
+    engine: Engine,
+    raw: &'a RawLog,
+    names: Models,
+    /// Of the dates to clean.
+    first: NaiveDate,
+    chunk: Chunk,
+}
+
+impl Cleaning<'_> {
+    /// Errors: besides all others, the files that turned out to be no readable Parquet.
+    async fn clean(&self) -> Result<Cleaned, Stop> {
+        let outcome = self.try_clean().await;
+        let Err(stop) = &outcome else { return outcome };
+        if !matches!(stop.kind, Kind::Ask | Kind::Look) {
+            return outcome;
+        }
+        let to_read = &self.chunk.unknown | &self.chunk.dates;
+        let broken = self.raw.find_broken(&self.engine, &to_read, &self.run.job.formats).await?;
+        match broken.is_empty() {
+            true => outcome,
+            false => Err(Stop::fix(broken)
+                .hint("no report was changed; replace or remove these files and run again")),
+        }
+    }
+
+    async fn try_clean(&self) -> Result<Cleaned, Stop> {
+        let Cleaning { run, engine, chunk, names, .. } = self;
+        let params = self.params(self.first, self.first);
+        let nothing = BTreeSet::new();
+        let to_read = &chunk.unknown | &chunk.dates;
+        for reading in [&run.plan.clicks.raw, &run.plan.orders.raw] {
+            let dates = if reading.log == chunk.log { &to_read } else { &nothing };
+            reading.register(engine, dates, &run.job.formats).await?;
+        }
+        for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
+            run.register_kept(engine, table, |dt| chunk.known.contains(&dt))?;
+        }
+        let other = match chunk.log {
+            Log::Clicks => Log::Orders,
+            Log::Orders => Log::Clicks,
+        };
+        for name in models(other).steps() {
+            engine.register_empty(model::named(name)?, &params).await?;
+        }
+        engine.materialise(model::named(names.repeated_ids)?, &params).await?;
+        engine.materialise(model::named(names.known_ids)?, &params).await?;
+        for name in [names.checked, names.repeated] {
+            engine.register_empty(model::named(name)?, &params).await?;
+        }
+        let mut cleaned = self.write_in_groups().await?;
+
+        let is_own = |dt| chunk.dates.contains(&dt);
+        let clean = model::named(names.clean)?;
+        run.register_staged(engine, names.clean, is_own, &cleaned.clean)?;
+        let mut complaints: Vec<String> =
+            check::key(engine, clean, &cleaned.clean).await?.into_iter().collect();
+        let counts = raw::row_counts(&[(self.raw, chunk.dates.clone())])?;
+        engine.register_rows("raw.row_counts", counts).await?;
+        run.register_staged(engine, "clean.rejects", is_own, &cleaned.rejects)?;
+        complaints.extend(check::promise(engine, "check.nothing_is_lost", &params).await?);
+        if !complaints.is_empty() {
+            return Err(Stop::look(complaints).hint("no report was changed"));
+        }
+        cleaned.reasons = self.count_rejects().await?;
+        Ok(cleaned)
     }
 
     /// Checks the dates of a chunk one after the other and writes those that are checked meanwhile,
     /// so that all cores are at work and few rows are held.
-    async fn write_in_groups(&self, chunk: &Chunk<'_>) -> Result<Cleaned> {
-        let cores = self.request.tuning.partitions.max(1);
-        let before: Vec<NaiveDate> = chunk.unknown.iter().copied().collect();
-        self.check(chunk, &before, cores).await?;
-        let raw = &self.plan.reading(chunk.log).raw;
-        let checked = stream::iter(together(chunk.dates, |dt| raw.rows(dt)))
+    async fn write_in_groups(&self) -> Result<Cleaned> {
+        let cores = self.run.request.tuning.partitions.max(1);
+        let before: Vec<NaiveDate> = self.chunk.unknown.iter().copied().collect();
+        self.check(&before, cores).await?;
+        let checked = stream::iter(together(&self.chunk.dates, |dt| self.raw.rows(dt)))
             .map(|dates| async move {
-                self.check(chunk, &dates, 2).await?;
+                self.check(&dates, 2).await?;
                 anyhow::Ok(dates)
             })
             .buffered(cores);
-        let written = checked.map_ok(|dates| self.write_checked(chunk.log, dates));
+        let written = checked.map_ok(|dates| self.write_checked(dates));
         let mut written = pin!(written.try_buffered(cores));
         let mut cleaned = Cleaned::default();
         while let Some(group) = written.try_next().await? {
             if let Some(last) = group.clean.last() {
-                self.forget_before(chunk.log, days::next(last.slice.date));
+                self.forget_before(days::next(last.slice.date));
             }
             cleaned.clean.extend(group.clean);
             cleaned.rejects.extend(group.rejects);
@@ -238,19 +272,17 @@ impl Run<'_> {
     }
 
     /// Lets go of rows that dates from this one on do not look at.
-    fn forget_before(&self, log: Log, next: NaiveDate) {
-        let names = models(log);
-        let reach = days::dedup_reach(next, self.job.late_days).from;
+    fn forget_before(&self, next: NaiveDate) {
+        let reach = days::dedup_reach(next, self.run.job.late_days).from;
         let is_before = |constants: &Constants, first: NaiveDate| {
             constants.get("dt").is_some_and(|dt| *dt < date(first))
         };
-        self.engine.forget_parts(names.checked, |constants| is_before(constants, reach));
-        self.engine.forget_parts(names.repeated, |constants| is_before(constants, next));
+        self.engine.forget_parts(self.names.checked, |constants| is_before(constants, reach));
+        self.engine.forget_parts(self.names.repeated, |constants| is_before(constants, next));
     }
 
-    async fn check(&self, chunk: &Chunk<'_>, dates: &[NaiveDate], cores: usize) -> Result<()> {
-        let Some(first) = chunk.dates.first() else { return Ok(()) };
-        let params = self.clean_params(*first, *first);
+    async fn check(&self, dates: &[NaiveDate], cores: usize) -> Result<()> {
+        let params = self.params(self.first, self.first);
         let to_check = dates.iter().map(|dt| {
             let mut params = params.clone();
             params.extend(landing(*dt));
@@ -260,77 +292,80 @@ impl Run<'_> {
         if to_check.is_empty() {
             return Ok(());
         }
-        let checked = model::named(models(chunk.log).checked)?;
+        let checked = model::named(self.names.checked)?;
         self.engine.materialise_more(checked, &to_check, cores).await
     }
 
     /// Writes dates that were checked, as were those before them.
-    async fn write_checked(&self, log: Log, dates: Vec<NaiveDate>) -> Result<Cleaned> {
+    async fn write_checked(&self, dates: Vec<NaiveDate>) -> Result<Cleaned> {
         let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
             return Ok(Cleaned::default());
         };
-        let names = models(log);
-        let params = self.clean_params(*first, *last);
-        let verdicts = model::named(names.repeated)?;
+        let params = self.params(*first, *last);
+        let verdicts = model::named(self.names.repeated)?;
         self.engine.materialise_more(verdicts, std::slice::from_ref(&params), 1).await?;
         let (clean, rejects) = futures::try_join!(
-            self.write_by_date(model::named(names.clean)?, &dates, "dt", &params),
-            self.write_rejects(log, &dates, &params)
+            self.run.write_by_date(
+                &self.engine,
+                model::named(self.names.clean)?,
+                &dates,
+                "dt",
+                &params
+            ),
+            self.write_rejects(&dates, &params)
         )?;
         let is_written = |constants: &Constants| {
             let is = |name: &str, value: ScalarValue| constants.get(name) == Some(&value);
             is("is_settled", ScalarValue::Boolean(Some(true)))
                 && dates.iter().any(|dt| is("dt", date(*dt)))
         };
-        self.engine.forget_parts(names.checked, is_written);
-        Ok(Cleaned { clean, rejects })
+        self.engine.forget_parts(self.names.checked, is_written);
+        Ok(Cleaned { clean, rejects, ..Cleaned::default() })
     }
 
-    async fn write_rejects(
-        &self,
-        log: Log,
-        dates: &[NaiveDate],
-        params: &Params,
-    ) -> Result<Vec<NewFile>> {
+    async fn write_rejects(&self, dates: &[NaiveDate], params: &Params) -> Result<Vec<NewFile>> {
         let rejects = model::named("clean.rejects")?;
-        let slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.name().to_owned()) };
+        let log = self.chunk.log.name();
+        let slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.to_owned()) };
         let slices: Vec<Slice> = dates.iter().map(slice).collect();
         let rows = self.engine.stream_on(1, rejects, params).await?;
-        let folder = self.warehouse.folder(rejects);
-        let file_name = self.file_name();
+        let folder = self.run.warehouse.folder(rejects);
+        let file_name = self.run.file_name();
         let written = SpawnedTask::spawn(async move {
             write::table(rows, rejects, &folder, &file_name, &slices).await
         });
         timed(rejects.name, written.join()).await?.with_context(|| cannot_write(rejects))
     }
 
-    fn clean_params(&self, first: NaiveDate, last: NaiveDate) -> Params {
-        let late = TimeDelta::days(self.job.late_days as i64);
+    fn params(&self, first: NaiveDate, last: NaiveDate) -> Params {
+        let job = self.run.job;
+        let late = TimeDelta::days(job.late_days as i64);
         let mut params = Params::from([
             ("first_dt", date(first)),
             ("last_dt", date(last)),
             ("late", duration(late)),
             ("ahead", duration(AHEAD)),
-            ("late_days", whole_days(self.job.late_days)),
-            ("dedup_days", whole_days(self.job.late_days + 2)),
-            ("currency", ScalarValue::Utf8(Some(self.job.currency.clone()))),
+            ("late_days", whole_days(job.late_days)),
+            ("dedup_days", whole_days(job.late_days + 2)),
+            ("currency", ScalarValue::Utf8(Some(job.currency.clone()))),
         ]);
         params.extend(landing(first));
         params
     }
 
-    async fn count_rejects(&mut self, log: Log) -> Result<()> {
-        let params = Params::from([("log", ScalarValue::Utf8(Some(log.name().to_owned())))]);
+    async fn count_rejects(&self) -> Result<BTreeMap<String, u64>> {
+        let log = ScalarValue::Utf8(Some(self.chunk.log.name().to_owned()));
+        let params = Params::from([("log", log)]);
         let rows = self.engine.collect(model::named("summary.rejected_rows")?, &params).await?;
-        let counts = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
+        let mut reasons = BTreeMap::new();
         for batch in rows {
             for row in 0..batch.num_rows() {
                 let reason = arrow::util::display::array_value_to_string(batch.column(0), row)?;
                 let rows = arrow::util::display::array_value_to_string(batch.column(1), row)?;
-                *counts.entry(reason).or_default() += rows.parse::<u64>()?;
+                reasons.insert(reason, rows.parse()?);
             }
         }
-        Ok(())
+        Ok(reasons)
     }
 }
 

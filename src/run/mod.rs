@@ -207,7 +207,7 @@ async fn work(
     };
     progress.plan(run.steps());
     run.warehouse.create_missing().await?;
-    run.register_reference().await?;
+    run.register_reference(&run.engine).await?;
     Box::pin(run.clean()).await?;
     Box::pin(run.make_earlier_conversions()).await?;
     Box::pin(run.make_reports()).await?;
@@ -227,9 +227,9 @@ impl Run<'_> {
         cleaning + attributing
     }
 
-    async fn register_reference(&self) -> Result<()> {
+    async fn register_reference(&self, engine: &Engine) -> Result<()> {
         for (name, batch) in &self.reference.tables {
-            self.engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
+            engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
         }
         Ok(())
     }
@@ -260,21 +260,27 @@ impl Run<'_> {
     }
 
     /// Registers a kept table's rows of some dates as they are in the warehouse.
-    fn register_kept(&self, name: &str, wanted: impl Fn(NaiveDate) -> bool) -> Result<()> {
-        self.register_staged(name, wanted, &[])
+    fn register_kept(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wanted: impl Fn(NaiveDate) -> bool,
+    ) -> Result<()> {
+        self.register_staged(engine, name, wanted, &[])
     }
 
     fn register_staged(
         &self,
+        engine: &Engine,
         name: &str,
         wanted: impl Fn(NaiveDate) -> bool,
         staged: &[NewFile],
     ) -> Result<()> {
         let model = model::named(name)?;
         let folder = self.warehouse.folder(model);
-        self.engine.add_store(&folder)?;
+        engine.add_store(&folder)?;
         let table = self.warehouse.table(name)?.provider(&folder, wanted, staged)?;
-        self.engine.register(name, std::sync::Arc::new(table))
+        engine.register(name, std::sync::Arc::new(table))
     }
 
     /// Names the dates made earlier that a change seen by this run has outdated (D6).
@@ -302,6 +308,7 @@ impl Run<'_> {
     /// name for the date.
     async fn write_by_date(
         &self,
+        engine: &Engine,
         model: &'static Model,
         dates: &[NaiveDate],
         param: &'static str,
@@ -311,7 +318,7 @@ impl Run<'_> {
         let writes = dates.iter().map(|of| async {
             let mut params = params.clone();
             params.insert(param, date(*of));
-            let rows = self.engine.stream_on(cores / dates.len(), model, &params).await?;
+            let rows = engine.stream_on(cores / dates.len(), model, &params).await?;
             let folder = self.warehouse.folder(model);
             let file_name = self.file_name();
             let slice = Slice::of(*of);

@@ -85,7 +85,12 @@ impl Run<'_> {
         // The ledger books events of lines placed up to the horizon before.
         let earlier = origin::ledger_reach(self.job, dates.from);
         let placed = ReportDates { from: earlier.from, to: dates.to };
-        self.register_staged("attribution.conversions", |date| placed.contains(date), conversions)?;
+        self.register_staged(
+            &self.engine,
+            "attribution.conversions",
+            |date| placed.contains(date),
+            conversions,
+        )?;
         let (mut complaints, ()) = try_join!(
             Box::pin(self.check_conversions(params, conversions)),
             Box::pin(self.make_ledger(params))
@@ -96,7 +101,7 @@ impl Run<'_> {
         let (of_clicks, of_ledger) =
             try_join!(self.make_each(of_clicks, dates), self.make_each(of_ledger, dates))?;
         for (name, files) in of_clicks.into_iter().chain(of_ledger) {
-            self.register_staged(name, |date| dates.contains(date), &files)?;
+            self.register_staged(&self.engine, name, |date| dates.contains(date), &files)?;
             complaints.extend(check::key(&self.engine, model::named(name)?, &files).await?);
             staged.entry(name).or_default().extend(files);
         }
@@ -243,7 +248,7 @@ impl Run<'_> {
             self.engine.materialise(model::named(name)?, &params).await?;
         }
         let dates: Vec<NaiveDate> = dates.iter().collect();
-        let files = self.write_by_date(traffic, &dates, "date", &params).await?;
+        let files = self.write_by_date(&self.engine, traffic, &dates, "date", &params).await?;
         for name in ["report.visits", "report.repeated_visits"] {
             self.engine.forget(name)?;
         }

@@ -17,6 +17,7 @@ pub struct Fingerprint {
 #[derive(Debug, Default)]
 pub struct InForce {
     by_from: Vec<Fingerprint>,
+    /// Those that end.
     by_to: Vec<Fingerprint>,
     /// Sums of the hashes of `by_from` (`by_to`) before a position.
     from_sums: Vec<u128>,
@@ -30,9 +31,10 @@ impl InForce {
             _ => true,
         };
         let mut by_from: Vec<Fingerprint> = rows.into_iter().filter(is_ever).collect();
-        let mut by_to = by_from.clone();
-        by_from.sort_by_key(|row| (row.from, row.hash));
-        by_to.sort_by_key(|row| (row.to.is_none(), row.to, row.hash));
+        let mut by_to: Vec<Fingerprint> =
+            by_from.iter().filter(|row| row.to.is_some()).copied().collect();
+        by_from.sort_by_key(|row| row.from);
+        by_to.sort_by_key(|row| row.to);
         let (from_sums, to_sums) = (sums(&by_from), sums(&by_to));
         InForce { by_from, by_to, from_sums, to_sums }
     }

@@ -2,6 +2,8 @@
 //!
 //! Refuses to know what the columns mean; it only finds them by name and reads types leniently.
 
+use std::fmt;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -17,9 +19,26 @@ pub struct Sheet {
 }
 
 pub struct Row {
-    /// "line 3" of a CSV file, "row 3" of a Parquet file, for messages.
-    pub at: String,
+    pub at: At,
     pub cells: Vec<Option<String>>,
+}
+
+/// Where in its file a row is, for messages.
+#[derive(Debug, Clone, Copy)]
+pub enum At {
+    /// Of a CSV file.
+    Line(u64),
+    /// Of a Parquet file.
+    Row(usize),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            At::Line(line) => write!(formatter, "line {line}"),
+            At::Row(row) => write!(formatter, "row {row}"),
+        }
+    }
 }
 
 /// A column to find: its name, and whether the file has to have it.
@@ -71,7 +90,7 @@ fn from_csv(content: &[u8], wanted: &[Wanted]) -> Result<Vec<Row>, Vec<String>> 
     for record in reader.records() {
         match record {
             Ok(record) => rows.push(Row {
-                at: format!("line {}", record.position().map_or(0, csv::Position::line)),
+                at: At::Line(record.position().map_or(0, csv::Position::line)),
                 cells: positions
                     .iter()
                     .map(|position| record.get((*position)?))
@@ -120,7 +139,7 @@ fn append(batch: &RecordBatch, wanted: &[Wanted], rows: &mut Vec<Row>) -> Result
                 (!text.is_empty()).then(|| text.to_owned())
             })
             .collect();
-        rows.push(Row { at: format!("row {}", rows.len() + 1), cells });
+        rows.push(Row { at: At::Row(rows.len() + 1), cells });
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! From rows of text to one typed reference table: keys, validity, numbers, overlaps (B3).
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
 use super::in_force::Fingerprint;
 use super::sheet::Presence::{Optional, Required};
-use super::sheet::{Row, Wanted};
+use super::sheet::{At, Row, Wanted};
 
 /// A table that is built, whether or not there were complaints about its rows.
 pub struct Draft {
@@ -72,13 +73,14 @@ pub fn build(
         "identities" => refuse_duplicates(table, file, &lines, complaints),
         _ => refuse_overlaps(table, file, &lines, complaints),
     }
-    Ok(Draft { batch: batch(table, &lines)?, fingerprints: lines.iter().map(digest).collect() })
+    Ok(Draft { batch: batch(table, &lines)?, fingerprints: fingerprints(&lines) })
 }
 
 /// One row: its texts by column, and what was parsed from them.
 struct Line {
-    at: String,
-    texts: Vec<(&'static str, Option<String>)>,
+    at: At,
+    columns: &'static [Wanted],
+    cells: Vec<Option<String>>,
     rate: i128,
     rate_date: Option<NaiveDate>,
     from: Option<DateTime<Utc>>,
@@ -87,9 +89,15 @@ struct Line {
 
 impl Line {
     fn read(table: &str, file: &str, row: Row, complaints: &mut Vec<String>) -> Line {
-        let names = columns(table).iter().map(|(name, _)| *name);
-        let texts: Vec<_> = names.zip(row.cells).collect();
-        let line = Line { at: row.at, texts, rate: 0, rate_date: None, from: None, to: None };
+        let line = Line {
+            at: row.at,
+            columns: columns(table),
+            cells: row.cells,
+            rate: 0,
+            rate_date: None,
+            from: None,
+            to: None,
+        };
         let mut complain = |trouble: String| {
             complaints.push(format!("{file}: {}, {}: {trouble}", line.at, line.key(table)));
         };
@@ -137,8 +145,12 @@ impl Line {
         Line { rate, from, to, rate_date, ..line }
     }
 
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &Option<String>)> {
+        self.columns.iter().map(|(name, _)| *name).zip(&self.cells)
+    }
+
     fn text(&self, column: &str) -> Option<&str> {
-        let (_, text) = self.texts.iter().find(|(name, _)| *name == column)?;
+        let (_, text) = self.texts().find(|(name, _)| *name == column)?;
         text.as_deref()
     }
 
@@ -212,17 +224,22 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn refuse_duplicates(table: &str, file: &str, lines: &[Line], complaints: &mut Vec<String>) {
-    let mut seen: HashMap<String, &Line> = HashMap::new();
+    let (_, names) = key(table);
+    let mut seen: HashMap<_, &Line> = HashMap::new();
     for line in lines {
+        let text = |position: usize| names.get(position).and_then(|name| line.text(name));
         // By the parsed date, so that two spellings of one date are one key.
-        let mut key = line.key(table);
-        if let Some(date) = line.rate_date {
-            key = format!("currency {}, rate_date {date}", line.text("currency").unwrap_or(""));
-        }
-        if let Some(first) = seen.get(&key) {
+        let key = match line.rate_date {
+            Some(date) => (text(0), None, Some(date)),
+            None => (text(0), text(1), None),
+        };
+        let first = seen.entry(key).or_insert(line);
+        if !std::ptr::eq(*first, line) {
+            let key = match line.rate_date {
+                Some(date) => format!("currency {}, rate_date {date}", text(0).unwrap_or("")),
+                None => line.key(table),
+            };
             complaints.push(format!("{file}: {key} is there twice: {} and {}", first.at, line.at));
-        } else {
-            seen.insert(key, line);
         }
     }
 }
@@ -283,16 +300,20 @@ fn until_the_next(lines: &mut [Line]) {
     }
 }
 
-fn digest(line: &Line) -> Fingerprint {
-    // Without what was parsed: 0.09 is 0.090, and the validity is kept apart.
-    let is_text = |(column, _): &&(&str, Option<String>)| {
-        !["rate", "rate_date", "valid_from", "valid_to", "joined_at", "left_at"].contains(column)
-    };
-    let texts: Vec<_> = line.texts.iter().filter(is_text).collect();
-    let content = format!("{texts:?}{}", line.rate);
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..16]);
-    Fingerprint { hash: u128::from_le_bytes(bytes), from: line.from, to: line.to }
+/// Digests of the lines without what was parsed: 0.09 is 0.090, and the validity is kept apart.
+fn fingerprints(lines: &[Line]) -> Vec<Fingerprint> {
+    let parsed = ["rate", "rate_date", "valid_from", "valid_to", "joined_at", "left_at"];
+    let mut content = String::new();
+    let fingerprints = lines.iter().map(|line| {
+        let texts: Vec<_> = line.texts().filter(|(name, _)| !parsed.contains(name)).collect();
+        content.clear();
+        // Writing to a text cannot fail.
+        let _ = write!(content, "{texts:?}{}", line.rate);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..16]);
+        Fingerprint { hash: u128::from_le_bytes(bytes), from: line.from, to: line.to }
+    });
+    fingerprints.collect()
 }
 
 fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {

@@ -17,7 +17,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::scalar::ScalarValue::IntervalMonthDayNano;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, join};
 
 use crate::days::{self, ReportDates};
 use crate::engine::write::{self, NewFile, Slice};
@@ -120,8 +120,8 @@ struct Ready {
 /// and once more under the lock if another run has changed the warehouse meanwhile.
 async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
     let look = async || {
-        let reference = Reference::load(job).await?;
-        let warehouse = Warehouse::open(&job.root).await?;
+        let (reference, warehouse) = join!(Reference::load(job), Warehouse::open(&job.root));
+        let (reference, warehouse) = (reference?, warehouse?);
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };

@@ -62,7 +62,7 @@ pub struct Plan {
 }
 
 /// The tables that hold a report date.
-pub const REPORTS: [&str; 4] =
+const REPORTS: [&str; 4] =
     ["report.traffic", "report.orders", "report.refunds", "report.transaction_details"];
 
 const CONVERSIONS: &str = "attribution.conversions";

@@ -3,22 +3,18 @@
 --
 -- reads:  clean.order_events, attribution.movements
 -- params: $from, $to
-with events as (
-    select event_id, event_at, event_type
+--
+-- All others make one movement each.
+with counted as (
+    select event_type, 1 as unbooked
     from clean.order_events
     where event_at >= $from and event_at < $to
-),
-
-movements as (
-    select event_id, event_at
+    union all
+    select movement as event_type, -1 as unbooked
     from attribution.movements
 )
 
 select
-    count(*) filter (where events.event_type = 'placed') as repeated_placed_events,
-    count(*) filter (where events.event_type <> 'placed') as orphan_events
-from events
-left join movements
-    on events.event_id = movements.event_id
-    and events.event_at = movements.event_at
-where movements.event_id is null
+    coalesce(sum(unbooked) filter (where event_type = 'placed'), 0) as repeated_placed_events,
+    coalesce(sum(unbooked) filter (where event_type <> 'placed'), 0) as orphan_events
+from counted

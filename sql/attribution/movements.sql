@@ -17,7 +17,13 @@ with line_events as (
 ),
 
 lines as (
-    select line, status, commission_rate, original_amount, original_currency, fx_rate
+    select
+        line,
+        status,
+        coalesce(commission_rate, 0) as commission_rate,
+        original_amount,
+        original_currency,
+        fx_rate
     from attribution.moving_lines
     where slice = $slice
 ),
@@ -67,6 +73,22 @@ deciding as (
     group by outcomes.line
 ),
 
+decided as (
+    select
+        lines.*,
+        outcomes.booked_at,
+        outcomes.owed_at,
+        outcomes.voided_at,
+        deciding.booking_id,
+        deciding.completion_id,
+        deciding.cancellation_id
+    from lines
+    left join outcomes
+        on lines.line = outcomes.line
+    left join deciding
+        on lines.line = deciding.line
+),
+
 refunds as (
     select line, event_id, event_at, original_amount
     from line_events
@@ -96,11 +118,11 @@ judged as (
         events.event_at,
         events.original_amount,
         events.reason,
-        lines.status,
-        lines.commission_rate,
-        lines.original_amount as line_original,
-        lines.original_currency as line_currency,
-        lines.fx_rate as line_fx_rate,
+        decided.status,
+        decided.commission_rate,
+        decided.original_amount as line_original,
+        decided.original_currency as line_currency,
+        decided.fx_rate as line_fx_rate,
         coalesce(asked_back.refunds_asked, 0) as refunds_asked,
         coalesce(movement = 'paid' and event_id = booking_id and event_at = booked_at, false)
             as is_booking,
@@ -116,13 +138,9 @@ judged as (
             as is_completed,
         coalesce(voided_at < event_at or (voided_at = event_at and turn >= 4), false)
             as is_cancelled
-    from lines
-    inner join outcomes
-        on lines.line = outcomes.line
-    left join deciding
-        on lines.line = deciding.line
-    inner join line_events as events
-        on lines.line = events.line
+    from line_events as events
+    left join decided
+        on events.line = decided.line
     left join asked_back
         on events.entry = asked_back.entry
     where events.event_at >= $from
@@ -155,24 +173,24 @@ balanced as (
         netted.*,
         case
             when is_booked and not is_completed and not is_cancelled
-            then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
+            then cast(net_after * commission_rate as decimal(18, 2))
             else 0
         end as pending_after,
         case
             when is_booked and not is_booking
                 and (not is_completed or is_completion)
                 and (not is_cancelled or is_cancellation)
-            then cast(net_before * coalesce(commission_rate, 0) as decimal(18, 2))
+            then cast(net_before * commission_rate as decimal(18, 2))
             else 0
         end as pending_before,
         case
             when is_completed
-            then cast(net_after * coalesce(commission_rate, 0) as decimal(18, 2))
+            then cast(net_after * commission_rate as decimal(18, 2))
             else 0
         end as approved_after,
         case
             when is_completed and not is_completion
-            then cast(net_before * coalesce(commission_rate, 0) as decimal(18, 2))
+            then cast(net_before * commission_rate as decimal(18, 2))
             else 0
         end as approved_before
     from netted

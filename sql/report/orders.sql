@@ -55,7 +55,7 @@ orders as (
         sum(pending_commission) as pending_commission,
         sum(approved_commission) as approved_commission
     from movements
-    inner join lines
+    left join lines
         on movements.line = lines.line
     group by report_date, store_id, publisher_id, movement, order_id
 )

@@ -50,7 +50,7 @@ refunded_lines as (
         -sum(pending_commission) as pending_reversed,
         -sum(approved_commission) as approved_reversed
     from movements
-    inner join lines
+    left join lines
         on movements.line = lines.line
     group by report_date, store_id, publisher_id, order_id, line_id
 ),

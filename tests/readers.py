@@ -3,7 +3,8 @@
 usage: readers.py path/to/lookback
 
 Makes a small demo world, then opens each table with Python's deltalake and with polars, and
-compares with the rows that `lookback query --format json` prints.
+compares with the rows that `lookback query --format json` prints. Asks all three for rows from
+some moment on and up to some moment as well: they skip files by what the log says of their times.
 """
 
 import collections
@@ -17,6 +18,7 @@ import tempfile
 
 import deltalake
 import polars
+import pyarrow.dataset
 
 TABLES = [
     "clean/clicks",
@@ -73,6 +75,42 @@ def normalised(rows, like):
     return result
 
 
+def times_of(rows):
+    """Names of columns that hold times, each with its first, middle and last time."""
+    for name in rows[0]:
+        times = sorted(row[name] for row in rows if hasattr(row[name], "hour"))
+        if times:
+            yield name, [times[0], times[len(times) // 2], times[-1]]
+
+
+def compare_within(program, job, table, rows):
+    path = job.parent / "warehouse" / table
+    dataset = deltalake.DeltaTable(str(path)).to_pyarrow_dataset()
+    for name, times in times_of(rows):
+        for time in times:
+            table_name = table.replace("/", ".")
+            for is_later in [True, False]:
+                sql = (f"select count(*) as count from {table_name} "
+                       f"where {name} {'>=' if is_later else '<='} '{time.isoformat()}'")
+                printed = subprocess.run([program, "query", str(job), sql, "--format", "json"],
+                                         check=True, capture_output=True)
+                field, column = pyarrow.dataset.field(name), polars.col(name)
+                lazy = polars.scan_delta(str(path))
+                found = {
+                    "lookback query": int(json.loads(printed.stdout)[0]["count"]),
+                    "deltalake": dataset.count_rows(
+                        filter=field >= time if is_later else field <= time),
+                    "polars": lazy.filter(column >= time if is_later else column <= time)
+                    .select(polars.len()).collect().item(),
+                }
+                expected = sum(
+                    row[name] is not None and (row[name] >= time if is_later else row[name] <= time)
+                    for row in rows
+                )
+                for reader, count in found.items():
+                    assert count == expected, f"{reader}: {count} rows, not {expected}: {sql}"
+
+
 def main(program):
     with tempfile.TemporaryDirectory() as folder:
         world = pathlib.Path(folder) / "demo"
@@ -99,6 +137,7 @@ def main(program):
                     print("only ours  ", list((ours - theirs).items())[:2])
                     print("only theirs", list((theirs - ours).items())[:2])
                     sys.exit(1)
+            compare_within(program, job, table, by_deltalake)
             print(f"{table}: {len(by_query)} rows, the same for deltalake and polars")
 
 

@@ -30,6 +30,9 @@ use object_store::{ObjectMeta, ObjectStore};
 /// Columns that have the same value in all rows of a file or part.
 pub type Constants = BTreeMap<String, ScalarValue>;
 
+/// Bounds of columns: no value of any row is less than the first or greater than the second.
+pub type Bounds = BTreeMap<String, (ScalarValue, ScalarValue)>;
+
 /// One Parquet file of a table.
 #[derive(Debug, Clone)]
 pub struct DataFile {
@@ -38,6 +41,8 @@ pub struct DataFile {
     /// Value of the partition column for all its rows.
     pub partition: Option<ScalarValue>,
     pub rows: Option<u64>,
+    /// Of columns of which they are known. Files out of bounds are not even opened.
+    pub bounds: Bounds,
 }
 
 /// A fixed list of files, all in one store and of one schema.
@@ -85,10 +90,12 @@ impl FileTable {
     }
 
     fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
-        let partition = self.scanned.table_partition_cols().iter().zip(&file.partition);
-        let partition = partition.map(|(column, value)| (column.name().clone(), value.clone()));
-        let constants: Constants = partition.collect();
-        !filters.iter().any(|filter| is_never(filter, &constants))
+        let partition = self.scanned.table_partition_cols().first();
+        let bounds = |column: &str| match partition.is_some_and(|known| known.name() == column) {
+            true => file.partition.as_ref().map(|value| (value, value)),
+            false => file.bounds.get(column).map(|(least, greatest)| (least, greatest)),
+        };
+        !filters.iter().any(|filter| is_never(filter, bounds))
     }
 
     fn statistics(&self, files: &[&DataFile]) -> Statistics {
@@ -169,31 +176,84 @@ impl TableProvider for FileTable {
     }
 }
 
-/// Whether a filter can hold for no row that has these values.
-pub fn is_never(filter: &Expr, constants: &Constants) -> bool {
-    let value = |column: &Expr| match column {
-        Expr::Column(column) => constants.get(&column.name),
+/// Whether a filter can hold for no row whose columns are within these bounds.
+pub fn is_never<'a>(
+    filter: &Expr,
+    bounds: impl Fn(&str) -> Option<(&'a ScalarValue, &'a ScalarValue)>,
+) -> bool {
+    let bounds = |column: &Expr| match column {
+        Expr::Column(column) => bounds(&column.name),
         _ => None,
     };
-    // How the value compares with a literal of its type.
-    let order = |column: &Expr, literal: &Expr| match (value(column), literal) {
-        (Some(value), Expr::Literal(literal, _)) => value.partial_cmp(literal),
-        _ => None,
+    let is_always = |column: &Expr, answer: bool| {
+        let answer = ScalarValue::Boolean(Some(answer));
+        bounds(column).is_some_and(|(least, greatest)| *least == answer && *greatest == answer)
     };
     match filter {
-        Expr::Column(_) => value(filter) == Some(&ScalarValue::Boolean(Some(false))),
-        Expr::Not(column) => value(column) == Some(&ScalarValue::Boolean(Some(true))),
+        Expr::Column(_) => is_always(filter, false),
+        Expr::Not(column) => is_always(column, true),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let order = order(left, right).or_else(|| order(right, left).map(Ordering::reverse));
-            order.is_some_and(|order| match op {
-                Operator::Eq => order.is_ne(),
-                Operator::Lt => order.is_ge(),
-                Operator::LtEq => order.is_gt(),
-                Operator::Gt => order.is_le(),
-                Operator::GtEq => order.is_lt(),
+            let (column, op, literal) = match (left.as_ref(), op.swap(), right.as_ref()) {
+                (column, _, Expr::Literal(literal, _)) => (column, *op, literal),
+                (Expr::Literal(literal, _), Some(op), column) => (column, op, literal),
+                _ => return false,
+            };
+            let Some((least, greatest)) = bounds(column) else { return false };
+            // None where the types differ, of which nothing is known then.
+            let (least, greatest) = (least.partial_cmp(literal), greatest.partial_cmp(literal));
+            match op {
+                Operator::Eq => {
+                    greatest.is_some_and(Ordering::is_lt) || least.is_some_and(Ordering::is_gt)
+                }
+                Operator::Lt => least.is_some_and(Ordering::is_ge),
+                Operator::LtEq => least.is_some_and(Ordering::is_gt),
+                Operator::Gt => greatest.is_some_and(Ordering::is_le),
+                Operator::GtEq => greatest.is_some_and(Ordering::is_lt),
                 _ => false,
-            })
+            }
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_skipped_when_no_row_within_its_bounds_can_match() {
+        let (two, five) = (ScalarValue::from(2_i64), ScalarValue::from(5_i64));
+        let bounds = |name: &str| (name == "at").then_some((&two, &five));
+        let is_skipped = |filter: &Expr| is_never(filter, bounds);
+        let at = || col("at");
+        for filter in [
+            at().eq(lit(1_i64)),
+            at().eq(lit(6_i64)),
+            at().lt(lit(2_i64)),
+            at().lt_eq(lit(1_i64)),
+            at().gt(lit(5_i64)),
+            at().gt_eq(lit(6_i64)),
+            lit(2_i64).gt(at()),
+            lit(6_i64).lt_eq(at()),
+        ] {
+            assert!(is_skipped(&filter), "{filter}");
+        }
+        for filter in [
+            at().eq(lit(2_i64)),
+            at().eq(lit(5_i64)),
+            at().lt(lit(3_i64)),
+            at().lt_eq(lit(2_i64)),
+            at().gt(lit(4_i64)),
+            at().gt_eq(lit(5_i64)),
+            lit(3_i64).gt(at()),
+            lit(5_i64).lt_eq(at()),
+            at().not_eq(lit(1_i64)),
+            col("of_another").eq(lit(1_i64)),
+            at().eq(lit("1")),
+        ] {
+            assert!(!is_skipped(&filter), "{filter}");
+        }
     }
 }

@@ -1,26 +1,32 @@
 //! Rows to the Parquet files of a partitioned table.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringViewBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date32Type, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use bytes::Bytes;
 use chrono::NaiveDate;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use object_store::buffered::BufWriter;
 use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::files::Bounds;
 use super::hash64::hashes;
-use crate::model::{ColumnKind, Model};
+use crate::model::{Column, ColumnKind, Model};
 use crate::place::Place;
 use crate::progress::beat;
 
@@ -32,6 +38,9 @@ pub struct NewFile {
     pub path: String,
     pub size: u64,
     pub rows: u64,
+    /// Of its times, and of what its rows are sorted by; and how many of these are null.
+    pub bounds: Bounds,
+    pub nulls: BTreeMap<String, u64>,
     /// Of the file's bytes: equal digests, equal rows.
     pub digest: String,
     /// Whether two rows may have the same key, or one of them a null in it.
@@ -63,7 +72,7 @@ pub async fn table(
 ) -> Result<Vec<NewFile>> {
     let target = Target { model, folder, file_name, schema: without_partition(model) };
     let mut done: Vec<NewFile> = Vec::new();
-    let mut open: Option<OpenFile> = None;
+    let mut open: Option<OpenFile<'_>> = None;
     while let Some(batch) = rows.try_next().await? {
         let batch = as_declared(&batch, model)?;
         for (slice, part) in by_slice(&batch, slices)? {
@@ -105,7 +114,7 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn open(&self, slice: Slice) -> Result<OpenFile> {
+    fn open(&self, slice: Slice) -> Result<OpenFile<'_>> {
         let log = slice.log.as_ref().map(|log| format!("-{log}")).unwrap_or_default();
         let path =
             format!("{}={}/{}{log}.parquet", self.model.partition(), slice.date, self.file_name);
@@ -117,7 +126,8 @@ impl Target<'_> {
         let options = options(self.model)?;
         let writer = AsyncArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?;
         let keys = Keys::of(self.model);
-        Ok(OpenFile { slice, path, writer, hasher, rows: 0, keys })
+        let (model, schema) = (self.model, self.schema.clone());
+        Ok(OpenFile { model, schema, slice, path, writer, hasher, rows: 0, keys })
     }
 }
 
@@ -133,7 +143,7 @@ fn options(model: &Model) -> Result<ArrowWriterOptions> {
     for column in &model.columns {
         let path = ColumnPath::from(column.name.as_str());
         let is_text = matches!(column.kind, ColumnKind::Id | ColumnKind::Text | ColumnKind::Json);
-        if column.kind == ColumnKind::Instant || model.order.contains(&column.name) {
+        if is_bounded(model, column) {
             properties =
                 properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
         } else if is_text {
@@ -173,7 +183,9 @@ impl AsyncFileWriter for Sink {
     }
 }
 
-struct OpenFile {
+struct OpenFile<'a> {
+    model: &'a Model,
+    schema: SchemaRef,
     slice: Slice,
     path: String,
     writer: AsyncArrowWriter<Sink>,
@@ -216,7 +228,7 @@ impl Keys {
     }
 }
 
-impl OpenFile {
+impl OpenFile<'_> {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         self.keys.see(batch)?;
@@ -227,7 +239,9 @@ impl OpenFile {
     }
 
     async fn close(mut self) -> Result<NewFile> {
-        self.writer.finish().await.with_context(|| format!("{}: cannot write", self.path))?;
+        let footer = self.writer.finish().await;
+        let footer = footer.with_context(|| format!("{}: cannot write", self.path))?;
+        let (bounds, nulls) = bounds(&footer, &self.schema, self.model)?;
         let size = self.writer.bytes_written() as u64;
         let hasher = self.hasher.lock().ok().context("a digest that was given up")?;
         let digest = hasher.finalize().to_hex().as_str()[..32].to_owned();
@@ -236,10 +250,55 @@ impl OpenFile {
             path: self.path,
             size,
             rows: self.rows,
+            bounds,
+            nulls,
             digest,
             is_key_in_doubt: self.keys.are_in_doubt(),
         })
     }
+}
+
+/// Whether the footer tells a column's bounds, of the pages as well: those of times, and of what
+/// rows are sorted by.
+fn is_bounded(model: &Model, column: &Column) -> bool {
+    column.kind == ColumnKind::Instant || model.order.contains(&column.name)
+}
+
+/// Bounds of a file's columns, as its footer tells them, and how many nulls there are besides.
+fn bounds(
+    footer: &ParquetMetaData,
+    schema: &Schema,
+    model: &Model,
+) -> Result<(Bounds, BTreeMap<String, u64>)> {
+    let columns = model.columns.iter().skip(1).filter(|column| is_bounded(model, column));
+    let (mut bounds, mut nulls) = (Bounds::new(), BTreeMap::new());
+    for column in columns {
+        let parquet = footer.file_metadata().schema_descr();
+        let groups = StatisticsConverter::try_new(&column.name, schema, parquet)?;
+        let least = utmost(&groups.row_group_mins(footer.row_groups())?, Ordering::Less)?;
+        let greatest = utmost(&groups.row_group_maxes(footer.row_groups())?, Ordering::Greater)?;
+        let null_counts = groups.row_group_null_counts(footer.row_groups())?;
+        if let Some(ends) = least.zip(greatest)
+            && null_counts.null_count() == 0
+        {
+            bounds.insert(column.name.clone(), ends);
+            nulls.insert(column.name.clone(), null_counts.values().iter().sum());
+        }
+    }
+    Ok((bounds, nulls))
+}
+
+/// The least or the greatest of some values; none when one is not known.
+fn utmost(values: &ArrayRef, end: Ordering) -> Result<Option<ScalarValue>> {
+    if values.null_count() > 0 {
+        return Ok(None);
+    }
+    let values = (0..values.len()).map(|row| ScalarValue::try_from_array(values, row));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    Ok(values.into_iter().reduce(|kept, value| match value.partial_cmp(&kept) == Some(end) {
+        true => value,
+        false => kept,
+    }))
 }
 
 fn without_partition(model: &Model) -> SchemaRef {

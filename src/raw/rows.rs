@@ -20,7 +20,7 @@ use super::columns::{Column, Wanted};
 use super::link_key::link_key;
 use super::{Log, RawFile, RawLog, days_since_1970, pages, relative};
 use crate::engine::Engine;
-use crate::engine::files::{DataFile, FileTable};
+use crate::engine::files::{Bounds, DataFile, FileTable};
 
 impl RawLog {
     /// Registers `raw.clicks` or `raw.orders`: the rows of these checked landing dates.
@@ -141,6 +141,7 @@ fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
         size: file.meta.size,
         partition: Some(ScalarValue::try_from_array(&days, 0)?),
         rows: Some(file.rows),
+        bounds: Bounds::new(),
     })
 }
 

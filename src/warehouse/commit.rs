@@ -10,7 +10,7 @@ use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use serde_json::Value;
 
-use super::{CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table};
+use super::{CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table, stats};
 use crate::engine::write::{NewFile, Slice};
 use crate::stop::Stop;
 
@@ -132,7 +132,7 @@ impl Table {
             size: file.size as i64,
             modification_time: now.timestamp_millis(),
             data_change: true,
-            stats: Some(format!("{{\"numRecords\":{}}}", file.rows)),
+            stats: Some(stats::of(file)),
             tags: Some(tags),
             ..Add::default()
         }

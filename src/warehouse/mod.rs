@@ -5,6 +5,7 @@
 //! log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 mod commit;
+mod stats;
 mod table;
 mod vacuum;
 
@@ -55,6 +56,8 @@ pub struct TableFile {
     path: String,
     size: u64,
     rows: Option<u64>,
+    /// What the log tells about the rows, see [`stats`].
+    stats: String,
 }
 
 impl TableFile {

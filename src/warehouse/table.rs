@@ -16,7 +16,9 @@ use deltalake::{DeltaTable, TableProperty};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
-use super::{CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table, TableFile};
+use super::{
+    CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table, TableFile, stats,
+};
 use crate::engine::files::{DataFile, FileTable};
 use crate::engine::write::{NewFile, Slice};
 use crate::model::{ColumnKind, Model};
@@ -55,7 +57,8 @@ impl Table {
             let date = partition.get(self.model.partition()).cloned().flatten();
             let date = date.and_then(|date| date.parse().ok());
             #[expect(deprecated, reason = "no other way to a file's tags")]
-            let tags = view.add_action().tags.unwrap_or_default();
+            let added = view.add_action();
+            let tags = added.tags.unwrap_or_default();
             let origin = tags
                 .iter()
                 .filter_map(|(name, digest)| {
@@ -73,6 +76,7 @@ impl Table {
                 digest: tag(DIGEST_TAG).unwrap_or_default(),
                 size: view.size().unsigned_abs(),
                 rows: view.num_records().map(|rows| rows as u64),
+                stats: added.stats.unwrap_or_default(),
                 path,
             });
         }
@@ -140,21 +144,24 @@ impl Table {
             .iter()
             .filter(|file| wanted(file.slice.date))
             .filter(|file| staged.iter().all(|new| new.slice != file.slice))
-            .map(|file| (&file.path, file.size, file.rows, file.slice.date));
-        let new = staged
-            .iter()
-            .filter(|file| wanted(file.slice.date))
-            .map(|file| (&file.path, file.size, Some(file.rows), file.slice.date));
+            .map(|file| {
+                let bounds = stats::bounds(&file.stats, self.model);
+                (&file.path, file.size, file.rows, file.slice.date, bounds)
+            });
+        let new = staged.iter().filter(|file| wanted(file.slice.date)).map(|file| {
+            (&file.path, file.size, Some(file.rows), file.slice.date, file.bounds.clone())
+        });
         let files = kept
             .chain(new)
-            .filter(|(_, _, rows, _)| *rows != Some(0))
-            .map(|(path, size, rows, date)| DataFile {
+            .filter(|(_, _, rows, ..)| *rows != Some(0))
+            .map(|(path, size, rows, date, bounds)| DataFile {
                 path: Path::from_iter(
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),
                 size,
                 partition: Some(ScalarValue::Date32(Some(days_since_1970(date)))),
                 rows,
+                bounds,
             })
             .collect();
         let schema = self.model.schema();

@@ -16,7 +16,7 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 
 use super::writer::{Content, Part};
-use crate::engine::files::{Constants, DataFile, FileTable, is_never};
+use crate::engine::files::{Bounds, Constants, DataFile, FileTable, is_never};
 
 /// Parts of one schema. A query reads those that are there when it is planned.
 #[derive(Debug)]
@@ -84,8 +84,10 @@ impl TableProvider for ScratchTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let may_match =
-            |part: &&Part| !filters.iter().any(|filter| is_never(filter, &part.constants));
+        let may_match = |part: &&Part| {
+            let bounds = |name: &str| part.constants.get(name).map(|value| (value, value));
+            !filters.iter().any(|filter| is_never(filter, bounds))
+        };
         let mut held: Vec<RecordBatch> = Vec::new();
         let mut files: Vec<DataFile> = Vec::new();
         let parts: Vec<Part> = self.parts().iter().filter(may_match).cloned().collect();
@@ -123,6 +125,7 @@ fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
         size: std::fs::metadata(path)?.len(),
         partition: None,
         rows: Some(rows),
+        bounds: Bounds::new(),
     })
 }
 

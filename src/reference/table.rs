@@ -225,7 +225,7 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
 
 fn refuse_duplicates(table: &str, file: &str, lines: &[Line], complaints: &mut Vec<String>) {
     let (_, names) = key(table);
-    let mut seen: HashMap<_, &Line> = HashMap::new();
+    let mut seen: HashMap<_, &Line> = HashMap::with_capacity(lines.len());
     for line in lines {
         let text = |position: usize| names.get(position).and_then(|name| line.text(name));
         // By the parsed date, so that two spellings of one date are one key.

@@ -54,6 +54,16 @@ impl Stop {
         self
     }
 
+    /// Of several the first, with the complaints of those that are of its kind.
+    pub fn together(stops: Vec<Stop>) -> Option<Stop> {
+        stops.into_iter().reduce(|mut first, other| {
+            if other.kind == first.kind {
+                first.complaints.extend(other.complaints);
+            }
+            first
+        })
+    }
+
     /// The process exit code of the contract, section 6.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

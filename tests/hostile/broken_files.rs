@@ -133,6 +133,26 @@ fn a_footer_of_more_row_groups_than_bytes_is_named() {
     }
 }
 
+/// The footers are sound, so that only decoding finds what is wrong.
+#[test]
+fn broken_files_of_both_logs_are_named_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_job(folder, &[["key", "acorn", ""]], &["shop"]);
+    let mut dice = Pcg64Mcg::seed_from_u64(0);
+    for log in ["clicks", "orders"] {
+        let mut file = raw_file(log, "broken", &mut dice);
+        file[4..64].fill(0xff);
+        std::fs::write(landing(folder, log).join(format!("broken-{log}.parquet")), file).unwrap();
+    }
+    let run = backfill(folder).timeout(TIME_LIMIT).output().unwrap();
+    let told = stderr(&run);
+    assert_eq!(run.status.code(), Some(2), "{told}");
+    for name in ["broken-clicks.parquet", "broken-orders.parquet"] {
+        assert_eq!(told.matches(name).count(), 1, "{told}");
+    }
+}
+
 /// Nothing is lost: the ids that the files decode to are those of the clean and rejected rows.
 fn ids_are_kept(folder: &Path, log: &str, id: &str) -> Result<(), String> {
     let mut expected = Vec::new();

@@ -1,4 +1,4 @@
-//! Raw landing dates to clean tables, chunk by chunk, each published as it is done.
+//! One chunk of landing dates of a log: its rows judged and written, not yet visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -7,26 +7,18 @@ use anyhow::{Context, Result};
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::common::runtime::SpawnedTask;
-use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Run, cannot_write, date, instant, whole_days};
+use super::{Chunk, Cleaned};
 use crate::check;
-use crate::days::{self, ReportDates};
+use crate::days;
 use crate::engine::files::Constants;
 use crate::engine::write::{self, NewFile, Slice};
 use crate::engine::{Engine, Params, timed};
 use crate::model;
-use crate::origin;
-use crate::plan::{Reading, clean_origin};
 use crate::raw::{self, Log, RawLog};
+use crate::run::{Run, cannot_write, date, instant, whole_days};
 use crate::stop::{Kind, Stop};
-use crate::warehouse::Change;
-
-/// Raw rows and landing dates that are cleaned at once, unless one date has more: what was cleaned is
-/// published then, and to begin anew takes a moment in which a core has nothing to do.
-const CHUNK_ROWS: u64 = 24_000_000;
-const CHUNK_DATES: usize = 62;
 
 /// Raw rows of landing dates that are planned together, unless one has more: planning takes a while.
 const ROWS_TOGETHER: u64 = 500_000;
@@ -35,17 +27,17 @@ const ROWS_TOGETHER: u64 = 500_000;
 const AHEAD: TimeDelta = TimeDelta::hours(25);
 
 /// The models of one log.
-struct Models {
+pub struct Models {
     /// Kept for the run: ids that may repeat, those of them on clean dates, checked rows, the verdict
     /// on rows of such ids.
     repeated_ids: &'static str,
     known_ids: &'static str,
     checked: &'static str,
     repeated: &'static str,
-    clean: &'static str,
+    pub clean: &'static str,
 }
 
-fn models(log: Log) -> Models {
+pub fn models(log: Log) -> Models {
     match log {
         Log::Clicks => Models {
             repeated_ids: "clean.repeated_click_ids",
@@ -70,126 +62,26 @@ impl Models {
     }
 }
 
-/// Landing dates of a log to clean in one go.
-struct Chunk {
-    log: Log,
-    dates: BTreeSet<NaiveDate>,
-    /// Others that decide what is a duplicate, and are clean already.
-    known: BTreeSet<NaiveDate>,
-    /// Others that do, and are not clean, so read raw.
-    unknown: BTreeSet<NaiveDate>,
-}
-
-/// What a chunk was cleaned to, not yet visible.
-#[derive(Default)]
-struct Cleaned {
-    clean: Vec<NewFile>,
-    rejects: Vec<NewFile>,
-    /// How many rows were rejected, by reason.
-    reasons: BTreeMap<String, u64>,
-}
-
-impl Run<'_> {
-    /// Cleans what the plan says, both logs side by side, of each the oldest dates first: their ids
-    /// decide what is a duplicate later.
-    pub(super) async fn clean(&mut self) -> Result<(), Stop> {
-        let mut to_clean =
-            [Log::Clicks, Log::Orders].map(|log| (log, chunks(self.plan.reading(log)).into_iter()));
-        loop {
-            let next = to_clean.iter_mut().filter_map(|(log, dates)| Some((*log, dates.next()?)));
-            let next: Vec<(Log, BTreeSet<NaiveDate>)> = next.collect();
-            if next.is_empty() {
-                return Ok(());
-            }
-            let words = next.iter().map(|(log, dates)| {
-                format!("{} that landed {}", log.name(), days::in_words(dates.iter().copied()))
-            });
-            self.progress.step(&format!("cleaning {}", words.collect::<Vec<_>>().join(", ")));
-            let mut cleanings = Vec::new();
-            for (log, dates) in next {
-                cleanings.push(self.cleaning(log, dates).await?);
-            }
-            let cleaned =
-                join_all(cleanings.iter().map(|cleaning| Box::pin(cleaning.clean()))).await;
-            let chunks: Vec<Chunk> = cleanings.into_iter().map(|cleaning| cleaning.chunk).collect();
-            for (chunk, cleaned) in chunks.into_iter().zip(cleaned) {
-                self.publish_clean(chunk, cleaned?).await?;
-                self.progress.done();
-            }
-        }
-    }
-
-    async fn cleaning(&self, log: Log, dates: BTreeSet<NaiveDate>) -> Result<Cleaning<'_>, Stop> {
-        let (Some(first), Some(last)) = (dates.first().copied(), dates.last().copied()) else {
-            return Err(anyhow::anyhow!("no date to clean").into());
-        };
-        let raw = &self.plan.reading(log).raw;
-        // Dates that decide what is a duplicate: their ids come from the clean tables where these
-        // are up to date, else from the raw files.
-        let from = days::dedup_reach(first, self.job.late_days).from;
-        let others = ReportDates { from, to: last };
-        let mut known = BTreeSet::new();
-        let mut unknown = BTreeSet::new();
-        for dt in others.iter().filter(|dt| !dates.contains(dt)) {
-            let now = origin::of_clean(self.job, self.reference, raw, dt)?;
-            match clean_origin(&self.warehouse, log, dt)? {
-                Some(made) if !raw.has_landed(dt) || origin::is_raw_unchanged(made, &now, raw) => {
-                    known.insert(dt)
-                }
-                _ => unknown.insert(dt),
-            };
-        }
-        let engine = self.engine.beside()?;
-        self.register_reference(&engine).await?;
-        let chunk = Chunk { log, dates, known, unknown };
-        Ok(Cleaning { run: self, engine, raw, names: models(log), first, chunk })
-    }
-
-    async fn publish_clean(&mut self, chunk: Chunk, cleaned: Cleaned) -> Result<(), Stop> {
-        let Chunk { log, dates, .. } = chunk;
-        let raw = &self.plan.reading(log).raw;
-        let mut origins = BTreeMap::new();
-        for dt in &dates {
-            origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
-        }
-        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
-        let names = ["clean.rejects", models(log).clean];
-        for (name, files) in names.into_iter().zip([cleaned.rejects, cleaned.clean]) {
-            let model = model::named(name)?;
-            let files = files
-                .into_iter()
-                .map(|file| {
-                    let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
-                    (file, origin)
-                })
-                .collect();
-            let (id, now) = (&self.request.run_id, self.request.now);
-            self.warehouse.commit(model, Change { files }, id, now).await?;
-            self.note_written(&model.folder(), dates.iter().copied());
-        }
-        *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
-        let rejected = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
-        for (reason, rows) in cleaned.reasons {
-            *rejected.entry(reason).or_default() += rows;
-        }
-        Ok(())
-    }
-}
-
 /// The cleaning of a chunk, in an engine of its own: it goes with all that was kept for it.
-struct Cleaning<'a> {
+pub struct Cleaning<'a> {
     run: &'a Run<'a>,
     engine: Engine,
     raw: &'a RawLog,
     names: Models,
     /// Of the dates to clean.
     first: NaiveDate,
-    chunk: Chunk,
+    pub chunk: Chunk,
 }
 
-impl Cleaning<'_> {
+impl<'a> Cleaning<'a> {
+    /// `engine` is for this chunk alone; `first` the first of the dates to clean.
+    pub fn new(run: &'a Run<'a>, engine: Engine, first: NaiveDate, chunk: Chunk) -> Cleaning<'a> {
+        let raw = &run.plan.reading(chunk.log).raw;
+        Cleaning { run, engine, raw, names: models(chunk.log), first, chunk }
+    }
+
     /// Errors: besides all others, the files that turned out to be no readable Parquet.
-    async fn clean(&self) -> Result<Cleaned, Stop> {
+    pub async fn clean(&self) -> Result<Cleaned, Stop> {
         let outcome = self.try_clean().await;
         let Err(stop) = &outcome else { return outcome };
         if !matches!(stop.kind, Kind::Ask | Kind::Look) {
@@ -385,29 +277,6 @@ fn together(dates: &BTreeSet<NaiveDate>, rows: impl Fn(NaiveDate) -> u64) -> Vec
         }
     }
     groups
-}
-
-/// Dates to clean in one go: between the first and the last of a chunk there is no landed date
-/// that is clean already, so that what comes before the first is all that has to be known.
-pub(super) fn chunks(reading: &Reading) -> Vec<BTreeSet<NaiveDate>> {
-    let mut chunks: Vec<BTreeSet<NaiveDate>> = Vec::new();
-    for date in reading.to_clean.keys() {
-        let continues = |chunk: &BTreeSet<NaiveDate>| {
-            let Some(last) = chunk.last() else { return true };
-            let between = ReportDates { from: days::next(*last), to: days::minus(*date, 1) };
-            let rows: u64 = chunk.iter().chain([date]).map(|dt| reading.raw.rows(*dt)).sum();
-            chunk.len() < CHUNK_DATES
-                && rows <= CHUNK_ROWS
-                && !between.iter().any(|dt| reading.raw.has_landed(dt))
-        };
-        match chunks.last_mut() {
-            Some(chunk) if continues(chunk) => {
-                chunk.insert(*date);
-            }
-            _ => chunks.push(BTreeSet::from([*date])),
-        }
-    }
-    chunks
 }
 
 /// As columns count time: quicker to add to an instant than an interval.

@@ -61,9 +61,10 @@ pub struct Plan {
     pub reports_in_doubt: BTreeSet<NaiveDate>,
 }
 
-/// The tables that hold a report date.
-const REPORTS: [&str; 4] =
-    ["report.traffic", "report.orders", "report.refunds", "report.transaction_details"];
+/// The tables that hold a report date, in the order in which they are made: details early, which one
+/// core writes while another is at work on traffic.
+pub const REPORTS: [&str; 4] =
+    ["report.traffic", "report.transaction_details", "report.orders", "report.refunds"];
 
 const CONVERSIONS: &str = "attribution.conversions";
 

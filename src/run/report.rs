@@ -19,7 +19,7 @@ use crate::engine::write::{self, NewFile, Slice};
 use crate::engine::{Params, timed};
 use crate::model::{self, Model};
 use crate::origin;
-use crate::plan::{Plan, made_report};
+use crate::plan::{Plan, REPORTS, made_report};
 use crate::stop::Stop;
 use crate::warehouse::Change;
 
@@ -31,8 +31,6 @@ const REPORTED_EVENTS: u64 = 700_000;
 const SLICE_LINES: u64 = 200_000;
 
 const TRAFFIC: &str = "report.traffic";
-/// Details first: one core writes them, while another is at work on traffic.
-const OF_LEDGER: [&str; 3] = ["report.transaction_details", "report.orders", "report.refunds"];
 
 /// New files by table, not yet visible.
 pub(super) type Staged = BTreeMap<&'static str, Vec<NewFile>>;
@@ -98,8 +96,10 @@ impl Run<'_> {
             Box::pin(self.make_ledger(params))
         )?;
         // Side by side what reads clicks and what reads the ledger, of which each report in turn.
+        let (of_clicks, of_ledger): (Vec<_>, Vec<_>) =
+            REPORTS.into_iter().partition(|name| *name == TRAFFIC);
         let (of_clicks, of_ledger) =
-            try_join!(self.make_each(&[TRAFFIC], dates), self.make_each(&OF_LEDGER, dates))?;
+            try_join!(self.make_each(of_clicks, dates), self.make_each(of_ledger, dates))?;
         for (name, files) in of_clicks.into_iter().chain(of_ledger) {
             self.register_staged(&self.engine, name, |date| dates.contains(date), &files)?;
             complaints.extend(check::key(&self.engine, model::named(name)?, &files).await?);
@@ -210,12 +210,12 @@ impl Run<'_> {
 
     async fn make_each(
         &self,
-        names: &[&'static str],
+        names: Vec<&'static str>,
         dates: ReportDates,
     ) -> Result<Vec<(&'static str, Vec<NewFile>)>> {
         let mut made = Vec::new();
         for name in names {
-            made.push((*name, Box::pin(self.make_report_of(name, dates)).await?));
+            made.push((name, Box::pin(self.make_report_of(name, dates)).await?));
         }
         Ok(made)
     }

@@ -125,15 +125,16 @@ async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };
-    let (reference, before, plan) = look().await?;
+    let (reference, mut warehouse, plan) = look().await?;
     if plan.is_nothing_to_do() {
         return Ok(Prepared::NothingToDo { up_to_date: plan.own.into_iter().collect() });
     }
+    let planned_on = warehouse.versions();
     let lock =
         Lock::take(&job.root, &Holder::new(&request.run_id, request.now), request.pace).await?;
     let under_lock = async {
-        let warehouse = open_under_lock(job, request, &lock).await?;
-        match warehouse.versions() == before.versions() {
+        refresh_under_lock(&mut warehouse, request, &lock).await?;
+        match warehouse.versions() == planned_on {
             true => Ok((reference, warehouse, plan)),
             // The other run may have known more than this one did.
             false => {
@@ -155,16 +156,19 @@ async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
 }
 
 /// The warehouse as it stays while the lock is held. Whoever takes the lock over fences off what
-/// was opened before, so the lock is confirmed after the opening.
-async fn open_under_lock(job: &Job, request: &Request, lock: &Lock) -> Result<Warehouse, Stop> {
+/// was read before, so the lock is confirmed after the reading.
+async fn refresh_under_lock(
+    warehouse: &mut Warehouse,
+    request: &Request,
+    lock: &Lock,
+) -> Result<(), Stop> {
+    warehouse.refresh().await?;
     if lock.was_taken_over() {
-        let mut warehouse = Warehouse::open(&job.root).await?;
         warehouse.create_missing().await?;
         warehouse.fence(&request.run_id).await?;
+        warehouse.refresh().await?;
     }
-    let warehouse = Warehouse::open(&job.root).await?;
-    lock.confirm().await?;
-    Ok(warehouse)
+    lock.confirm().await
 }
 
 async fn make_plan(

@@ -294,23 +294,29 @@ impl Run<'_> {
     /// Makes new files visible, conversions before the reports that rest on them; each table's
     /// dates in one commit.
     pub(super) async fn publish(&mut self, staged: Staged) -> Result<(), Stop> {
-        for (name, files) in staged {
-            let model = model::named(name)?;
+        let (conversions, reports): (Staged, Staged) =
+            staged.into_iter().partition(|(name, _)| *name == "attribution.conversions");
+        for staged in [conversions, reports].into_iter().filter(|staged| !staged.is_empty()) {
             let inputs = origin::Inputs::as_read(self.job, self.reference, &self.warehouse)?;
             let inputs = inputs.digested(self.request.as_of)?;
-            let origin_of = |date| match name {
-                "attribution.conversions" => inputs.of_conversions(date),
-                _ => inputs.of_report(date),
-            };
-            let dates: Vec<NaiveDate> = files.iter().map(|file| file.slice.date).collect();
-            let files = files.into_iter().map(|file| {
-                let origin = origin_of(file.slice.date);
-                (file, origin)
-            });
-            let change = Change { files: files.collect() };
-            let (id, now) = (&self.request.run_id, self.request.now);
-            self.warehouse.commit(model, change, id, now).await?;
-            self.note_written(&model.folder(), dates);
+            let mut changes = BTreeMap::new();
+            let mut written: Vec<(String, Vec<NaiveDate>)> = Vec::new();
+            for (name, files) in staged {
+                let dates = files.iter().map(|file| file.slice.date).collect();
+                written.push((model::named(name)?.folder(), dates));
+                let files = files.into_iter().map(|file| {
+                    let origin = match name {
+                        "attribution.conversions" => inputs.of_conversions(file.slice.date),
+                        _ => inputs.of_report(file.slice.date),
+                    };
+                    (file, origin)
+                });
+                changes.insert(name, Change { files: files.collect() });
+            }
+            self.warehouse.commit(changes, &self.request.run_id, self.request.now).await?;
+            for (table, dates) in written {
+                self.note_written(&table, dates);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Commits: the next version of a table's log, or none.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -46,13 +46,11 @@ impl Table {
     ) -> Result<()> {
         let state = self.state().context("the table does not exist")?;
         let replaced: BTreeSet<&Slice> = change.files.iter().map(|(file, _)| &file.slice).collect();
+        let gone = self.files.iter().filter(|file| replaced.contains(&file.slice));
+        let gone: HashSet<&str> = gone.map(|file| file.path.as_str()).collect();
         let mut actions = Vec::new();
-        for view in state.log_data().iter() {
-            let path = view.path();
-            let file = self.files.iter().find(|file| file.path == path);
-            if file.is_some_and(|file| replaced.contains(&file.slice)) {
-                actions.push(Action::Remove(view.remove_action(true)));
-            }
+        for view in state.log_data().iter().filter(|view| gone.contains(&*view.path())) {
+            actions.push(Action::Remove(view.remove_action(true)));
         }
         for (file, origin) in &change.files {
             actions.push(Action::Add(self.add(file, origin, now)));

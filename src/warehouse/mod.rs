@@ -11,10 +11,11 @@ mod vacuum;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
+use futures::future::join_all;
 pub use vacuum::Unneeded;
 
 use crate::engine::write::{NewFile, Slice};
@@ -73,6 +74,7 @@ impl TableFile {
 }
 
 /// A change to one table that is not visible yet: new files for slices, whose present files go.
+#[derive(Default)]
 pub struct Change {
     pub files: Vec<(NewFile, Origin)>,
 }
@@ -85,6 +87,13 @@ impl Warehouse {
         let names = models.iter().map(|model| model.name);
         let tables = names.zip(tables.await?).collect();
         Ok(Warehouse { root: root.clone(), tables })
+    }
+
+    /// Reads what was committed since the tables were opened.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let refreshed = in_parallel(self.tables.values_mut().collect(), Table::refresh);
+        refreshed.await?;
+        Ok(())
     }
 
     /// Creates the tables that do not exist, so that readers find all of them.
@@ -112,17 +121,24 @@ impl Warehouse {
         self.root.child(&model.folder())
     }
 
-    /// Makes the change visible, all of it at once.
+    /// Makes changes visible by table: of each all of it at once, the tables side by side. Errors:
+    /// the first; changes of other tables may have become visible.
     pub async fn commit(
         &mut self,
-        model: &Model,
-        change: Change,
+        mut changes: BTreeMap<&'static str, Change>,
         run_id: &str,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let table = self.tables.get_mut(model.name).context("a table that is not kept")?;
-        let committed = table.commit(change, run_id, now).await;
-        committed.map_err(|error| because(error, &format!("{}: cannot commit", model.name)))
+        let mut commits = Vec::new();
+        for (name, table) in &mut self.tables {
+            let Some(change) = changes.remove(name) else { continue };
+            commits.push(async move {
+                let committed = table.commit(change, run_id, now).await;
+                committed.map_err(|error| because(error, &format!("{name}: cannot commit")))
+            });
+        }
+        ensure!(changes.is_empty(), "tables that are not kept: {:?}", changes.keys());
+        join_all(commits).await.into_iter().collect()
     }
 
     /// Looks for files that no version that was current since an instant needs, table by table.

@@ -35,14 +35,21 @@ impl Table {
         }
         let log =
             default_logstore(prefixed, place.store().clone(), &url, &StorageConfig::default());
-        let mut delta = DeltaTable::new(log);
-        let cannot_open = || format!("{place}: cannot open the table");
-        if delta.log_store().is_delta_table_location().await.with_context(cannot_open)? {
-            delta.load().await.with_context(cannot_open)?;
-        }
-        let mut table = Table { model, delta, files: Vec::new() };
-        table.list()?;
+        let mut table = Table { model, delta: DeltaTable::new(log), files: Vec::new() };
+        table.refresh().await.with_context(|| format!("{place}: cannot open the table"))?;
         Ok(table)
+    }
+
+    /// Reads what was committed since the table was opened, if anything was.
+    pub(super) async fn refresh(&mut self) -> Result<()> {
+        let known = self.delta.version();
+        if known.is_some() || self.delta.log_store().is_delta_table_location().await? {
+            self.delta.update_state().await?;
+        }
+        match self.delta.version() == known {
+            true => Ok(()),
+            false => self.list(),
+        }
     }
 
     pub(super) fn state(&self) -> Option<&DeltaTableState> {

@@ -66,13 +66,16 @@ impl Run<'_> {
             let cleaned =
                 join_all(cleanings.iter().map(|cleaning| Box::pin(cleaning.clean()))).await;
             let chunks: Vec<Chunk> = cleanings.into_iter().map(|cleaning| cleaning.chunk).collect();
-            let mut stops = Vec::new();
+            let (mut done, mut stops) = (Vec::new(), Vec::new());
             for (chunk, cleaned) in chunks.into_iter().zip(cleaned) {
                 match cleaned {
-                    Ok(cleaned) => self.publish_clean(chunk, cleaned).await?,
+                    Ok(cleaned) => done.push((chunk, cleaned)),
                     Err(stop) => stops.push(stop),
                 }
                 self.progress.done();
+            }
+            if !done.is_empty() {
+                self.publish_clean(done).await?;
             }
             if let Some(stop) = Stop::together(stops) {
                 return Err(stop);
@@ -105,32 +108,38 @@ impl Run<'_> {
         Ok(Cleaning::new(self, engine, first, Chunk { log, dates, known, unknown }))
     }
 
-    async fn publish_clean(&mut self, chunk: Chunk, cleaned: Cleaned) -> Result<(), Stop> {
-        let Chunk { log, dates, .. } = chunk;
-        let raw = &self.plan.reading(log).raw;
-        let mut origins = BTreeMap::new();
-        for dt in &dates {
-            origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
+    /// Makes visible what was cleaned: rejected rows first, for a clean date is taken to be whole.
+    async fn publish_clean(&mut self, done: Vec<(Chunk, Cleaned)>) -> Result<(), Stop> {
+        let mut rejects = Change::default();
+        let mut clean: BTreeMap<&'static str, Change> = BTreeMap::new();
+        let mut written: Vec<(&'static str, BTreeSet<NaiveDate>)> = Vec::new();
+        for (Chunk { log, dates, .. }, cleaned) in done {
+            let raw = &self.plan.reading(log).raw;
+            let mut origins = BTreeMap::new();
+            for dt in &dates {
+                origins.insert(*dt, origin::of_clean(self.job, self.reference, raw, *dt)?);
+            }
+            let with_origin = |file: NewFile| {
+                let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
+                (file, origin)
+            };
+            rejects.files.extend(cleaned.rejects.into_iter().map(with_origin));
+            let files = cleaned.clean.into_iter().map(with_origin).collect();
+            clean.insert(models(log).clean, Change { files });
+            let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
+            *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
+            let rejected = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
+            for (reason, rows) in cleaned.reasons {
+                *rejected.entry(reason).or_default() += rows;
+            }
+            written.push(("clean.rejects", dates.clone()));
+            written.push((models(log).clean, dates));
         }
-        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
-        let names = ["clean.rejects", models(log).clean];
-        for (name, files) in names.into_iter().zip([cleaned.rejects, cleaned.clean]) {
-            let model = model::named(name)?;
-            let files = files
-                .into_iter()
-                .map(|file| {
-                    let origin = origins.get(&file.slice.date).cloned().unwrap_or_default();
-                    (file, origin)
-                })
-                .collect();
-            let (id, now) = (&self.request.run_id, self.request.now);
-            self.warehouse.commit(model, Change { files }, id, now).await?;
-            self.note_written(&model.folder(), dates.iter().copied());
+        for changes in [[("clean.rejects", rejects)].into(), clean] {
+            self.warehouse.commit(changes, &self.request.run_id, self.request.now).await?;
         }
-        *self.summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
-        let rejected = self.summary.rejected_rows.entry(log.name().to_owned()).or_default();
-        for (reason, rows) in cleaned.reasons {
-            *rejected.entry(reason).or_default() += rows;
+        for (name, dates) in written {
+            self.note_written(&model::named(name)?.folder(), dates);
         }
         Ok(())
     }

@@ -7,7 +7,8 @@
 -- params: $from, $to, $window, $scope, $slices
 --
 -- Most clicks lead to no order, and of those that do only the winner's particulars are asked
--- for: here is only when they happened.
+-- for: here is only when they happened. Clicks of nobody known are nobody's: to leave them out
+-- first costs less than to look for their buyer.
 with clicks as (
     select
         buyer_id,
@@ -16,6 +17,7 @@ with clicks as (
     from clean.clicks
     where clicked_at >= $from - $window
         and clicked_at < $to
+        and buyer_id is not null
 )
 
 select

@@ -3,7 +3,7 @@
 -- grain:  one row per shopper and moment at which a click of theirs won
 -- kept:   for the run
 -- reads:  attribution.winners, attribution.placed_lines, clean.clicks
--- params: $from, $to, $window, $scope
+-- params: $scope
 --
 -- Of several clicks of one moment the one with the greatest id wins (A2). Few clicks happened at a
 -- moment at which any won: whose these were is looked at of them alone.
@@ -22,9 +22,7 @@ clicks as (
         case when $scope = 'store' then store_id else '' end as scope_key,
         clicks.*
     from clean.clicks as clicks
-    where clicked_at >= $from - $window
-        and clicked_at < $to
-        and clicked_at in (select clicked_at from attribution.winners)
+    where clicked_at in (select clicked_at from attribution.winners)
 ),
 
 in_order as (

@@ -29,7 +29,10 @@ impl Engine {
     /// not choose them by is decoded of these alone.
     pub async fn look_up(&self, model: &'static Model, params: &Params) -> Result<u64> {
         let mut state = self.session.state();
-        state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+        let options = &mut state.config_mut().options_mut().execution.parquet;
+        options.pushdown_filters = true;
+        // To remember what rows are chosen by is to decode it of all rows, wanted or not.
+        options.max_predicate_cache_size = Some(0);
         self.materialise_in(state, model, params).await
     }
 

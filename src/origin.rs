@@ -5,6 +5,7 @@
 //! that would have to be read.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use chrono::{NaiveDate, TimeDelta};
@@ -275,10 +276,17 @@ impl Sums {
     }
 }
 
-/// Digest of a layer's SQL: another rule makes other rows.
-fn sql(layer: &str) -> Result<String> {
+/// Digest of a layer's SQL: another rule makes other rows. Worked out once: every date asks for it.
+fn sql(layer: &'static str) -> Result<String> {
+    static KNOWN: Mutex<BTreeMap<&str, String>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(digest) = known.get(layer) {
+        return Ok(digest.clone());
+    }
     let texts: Vec<&str> = model::layer(layer)?.iter().map(|model| model.sql).collect();
-    Ok(digest(&texts))
+    let digest = digest(&texts);
+    known.insert(layer, digest.clone());
+    Ok(digest)
 }
 
 fn digest(parts: &[&str]) -> String {

@@ -91,7 +91,9 @@ impl Warehouse {
 
     /// Reads what was committed since the tables were opened.
     pub async fn refresh(&mut self) -> Result<()> {
-        let refreshed = in_parallel(self.tables.values_mut().collect(), Table::refresh);
+        let refreshed = in_parallel(self.tables.iter_mut().collect(), async |(name, table)| {
+            table.refresh().await.with_context(|| format!("{name}: cannot read what was committed"))
+        });
         refreshed.await?;
         Ok(())
     }

@@ -13,11 +13,12 @@ use chrono::NaiveDate;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use lookback::engine::hash64::hash64;
-use lookback::engine::write::{self, Slice};
+use lookback::engine::functions::hash64::hash64;
+use lookback::location::Location;
 use lookback::model;
-use lookback::place::Place;
 use lookback::raw::LinkFormats;
+use lookback::warehouse::Partition;
+use lookback::warehouse::write;
 use regex::Regex;
 
 /// As many as the engine hands on at once.
@@ -119,10 +120,10 @@ fn clean_clicks() -> RecordBatch {
 fn encoding(bench: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::parse("clicks", Path::new(folder.path())).unwrap();
+    let location = Location::parse("clicks", Path::new(folder.path())).unwrap();
     let model = model::named("clean.clicks").unwrap();
     let batch = clean_clicks();
-    let slices = [Slice::of(NaiveDate::from_ymd_opt(2026, 3, 1).unwrap())];
+    let slices = [Partition::of(NaiveDate::from_ymd_opt(2026, 3, 1).unwrap())];
     let mut group = bench.benchmark_group("clean clicks");
     group.throughput(Throughput::Elements(8 * ROWS as u64));
     group.sample_size(20);
@@ -130,7 +131,7 @@ fn encoding(bench: &mut Criterion) {
         bench.iter(|| {
             let rows = futures::stream::iter(vec![batch.clone(); 8].into_iter().map(Ok));
             let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), rows));
-            runtime.block_on(write::table(rows, model, &place, "part", &slices)).unwrap()
+            runtime.block_on(write::table(rows, model, &location, "part", &slices)).unwrap()
         });
     });
     group.finish();

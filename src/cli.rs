@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::days::{self, ReportDates};
+use crate::days::{self, DateRange};
 use crate::job::Job;
-use crate::plan::{Asked, Remake};
+use crate::model;
+use crate::plan::{DateSelection, Rebuild};
 use crate::stop::Stop;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
@@ -110,7 +111,7 @@ pub enum Command {
         /// Table versions that were current in the last so many days stay readable
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=3650))]
         keep_days: u32,
-        /// Say what would go, and let it stay
+        /// List what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -120,13 +121,7 @@ pub enum Command {
         job: PathBuf,
     },
     /// Read-only SQL over the tables
-    #[command(
-        after_help = "Tables: clean.clicks, clean.order_events, clean.rejects, attribution.conversions,
-report.traffic, report.orders, report.refunds, report.transaction_details
-
-Example:  lookback query job.toml \"select publisher_id, sum(actual_commission) as owed
-                                  from report.orders group by publisher_id order by owed desc\""
-    )]
+    #[command(after_help = query_help())]
     Query {
         /// Job file (TOML)
         job: PathBuf,
@@ -173,7 +168,7 @@ pub struct RunOptions {
     /// Read no landing date after this one, as if later ones had not landed
     #[arg(long, value_parser = calendar_date)]
     pub as_of: Option<NaiveDate>,
-    /// Make all of it again, also what is up to date
+    /// Make everything again, even what is up to date
     #[arg(long)]
     pub force: bool,
     /// Write the summary to this file, as JSON
@@ -182,7 +177,7 @@ pub struct RunOptions {
     /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
     #[arg(long, value_parser = bytes)]
     pub memory_limit: Option<usize>,
-    /// End the run when it has made no progress for so long
+    /// End the run after so many seconds without progress
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_seconds: u64,
 }
@@ -226,7 +221,7 @@ fn bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A date of four-digit years.
+/// A date of the years 1 to 9998.
 fn calendar_date(text: &str) -> Result<NaiveDate, String> {
     let date = text.parse::<NaiveDate>().map_err(|error| error.to_string())?;
     match (1..=9998).contains(&chrono::Datelike::year(&date)) {
@@ -236,13 +231,13 @@ fn calendar_date(text: &str) -> Result<NaiveDate, String> {
 }
 
 /// `2026-05-01`, `yesterday` or `today`. Errors: exit 2.
-pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<Asked, Stop> {
+pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
     let today = days::local_date(now, job.zone);
     match text {
-        "today" => Ok(Asked::Night(today)),
-        "yesterday" => Ok(Asked::Night(days::minus(today, 1))),
+        "today" => Ok(DateSelection::Night(today)),
+        "yesterday" => Ok(DateSelection::Night(days::minus(today, 1))),
         text => match calendar_date(text) {
-            Ok(date) => Ok(Asked::Night(date)),
+            Ok(date) => Ok(DateSelection::Night(date)),
             Err(_) => Err(Stop::fix_one(format!(
                 "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted"
             ))),
@@ -250,19 +245,32 @@ pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<Asked, Stop> {
     }
 }
 
-/// `--from` and `--to`, or `--stale`. Errors: exit 2 when the dates are the wrong way round.
-pub fn backfill(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Asked, Stop> {
+/// `--from` and `--to`, or `--stale`. Errors: exit 2 when `--from` is after `--to`.
+pub fn backfill(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<DateSelection, Stop> {
     match from.zip(to) {
-        None => Ok(Asked::Stale),
-        Some((from, to)) if from <= to => Ok(Asked::Backfill(ReportDates { from, to })),
+        None => Ok(DateSelection::Stale),
+        Some((from, to)) if from <= to => Ok(DateSelection::Backfill(DateRange { from, to })),
         Some((from, to)) => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
     }
 }
 
+/// The tables by name, and an example.
+fn query_help() -> String {
+    let tables: Vec<&str> =
+        model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+    format!(
+        "Tables: {}\n\nExample:  lookback query job.toml \"select publisher_id, \
+         sum(approved_commission) as owed\n{:34}from report.transaction_details group by \
+         publisher_id order by owed desc\"",
+        tables.join(", "),
+        ""
+    )
+}
+
 /// What `--force` means.
-pub fn remake(force: bool) -> Remake {
+pub fn rebuild(force: bool) -> Rebuild {
     match force {
-        true => Remake::All,
-        false => Remake::Changed,
+        true => Rebuild::All,
+        false => Rebuild::Changed,
     }
 }

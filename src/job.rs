@@ -1,57 +1,162 @@
-//! The job file: text in, a checked [`Job`] or all complaints at once out (contract, section 3).
+//! The job file: text in, a checked [`Job`] or all complaints together out (B4).
 //!
-//! Refuses to know what lies at the places it names. Every default stands here and nowhere else.
+//! Refuses to know what is at the locations it names. Every default is here and nowhere else.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use anyhow::Context;
 use chrono_tz::Tz;
 use regex::Regex;
 use toml::{Table, Value};
 
-use crate::place::Place;
+use crate::days::Reach;
+use crate::location::Location;
 use crate::stop::Stop;
 
 /// A checked job file.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub file: PathBuf,
-    pub clicks: Place,
-    pub orders: Place,
-    pub links: Place,
-    pub stores: Place,
-    pub rates: Place,
-    pub fx_rates: Option<Place>,
-    pub identities: Option<Place>,
-    pub root: Place,
+    pub clicks: Location,
+    pub orders: Location,
+    pub links: Location,
+    pub stores: Location,
+    pub rates: Location,
+    pub fx_rates: Option<Location>,
+    pub identities: Option<Location>,
+    pub root: Location,
+    /// Whose warehouse this is (D9).
+    pub name: Option<String>,
     pub zone: Tz,
     pub currency: String,
-    /// Millionths: 0.03 is 30,000. For lines that no rate covers.
+    /// The rate for lines that no rate covers, in millionths: 0.03 is 30,000.
     pub default_rate: i128,
     pub window_hours: i64,
     pub tie: Tie,
     pub scope: Scope,
     pub late_days: u64,
     pub order_horizon_days: u64,
-    /// The first that matches decides; each has exactly one capturing group, the key.
+    /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
 }
 
-/// May a click at the very instant of the order win?
+/// The settings that decide which click earns an order line, and how much. They are stored with
+/// each order date, so that `lookback explain` can use those of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttributionSettings {
+    pub zone: Tz,
+    pub window_hours: i64,
+    pub tie: Tie,
+    pub scope: Scope,
+    pub order_horizon_days: u64,
+    pub late_days: u64,
+    /// Millionths.
+    pub default_rate: i128,
+}
+
+impl AttributionSettings {
+    pub fn reach(&self) -> Reach {
+        Reach::new(self.zone, self.window_hours, self.order_horizon_days, self.late_days)
+    }
+}
+
+/// `time_zone=UTC window_hours=720 …`
+impl fmt::Display for AttributionSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "time_zone={} window_hours={} tie={} scope={} order_horizon_days={} late_days={} \
+             default_rate={}",
+            self.zone,
+            self.window_hours,
+            self.tie.name(),
+            self.scope.name(),
+            self.order_horizon_days,
+            self.late_days,
+            self.default_rate
+        )
+    }
+}
+
+/// Reads what `Display` wrote, and ignores other words. Errors: a setting is missing or unreadable.
+impl FromStr for AttributionSettings {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<AttributionSettings> {
+        let words: BTreeMap<&str, &str> =
+            text.split(' ').filter_map(|word| word.split_once('=')).collect();
+        let get = |name: &str| words.get(name).copied().with_context(|| format!("no {name}"));
+        let choice = |name: &str, first: &str| Ok::<_, anyhow::Error>(get(name)? == first);
+        Ok(AttributionSettings {
+            zone: get("time_zone")?.parse()?,
+            window_hours: get("window_hours")?.parse()?,
+            tie: if choice("tie", Tie::Before.name())? { Tie::Before } else { Tie::AtOrBefore },
+            scope: match choice("scope", Scope::Platform.name())? {
+                true => Scope::Platform,
+                false => Scope::Store,
+            },
+            order_horizon_days: get("order_horizon_days")?.parse()?,
+            late_days: get("late_days")?.parse()?,
+            default_rate: get("default_rate")?.parse()?,
+        })
+    }
+}
+
+/// Whether a click at the very instant of the order can win (A1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tie {
     Before,
     AtOrBefore,
 }
 
-/// Which clicks may win an order line: any of the buyer's, or those that landed on its store.
+/// Which clicks can win an order line: all of the buyer's, or those that landed on its store (A3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Platform,
     Store,
 }
 
+impl Tie {
+    /// As the job file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tie::Before => "before",
+            Tie::AtOrBefore => "at_or_before",
+        }
+    }
+}
+
+impl Scope {
+    /// As the job file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Platform => "platform",
+            Scope::Store => "store",
+        }
+    }
+}
+
 impl Job {
-    /// Reads and checks a job file. Errors: exit 2 with every complaint there is.
+    pub fn reach(&self) -> Reach {
+        self.attribution().reach()
+    }
+
+    pub fn attribution(&self) -> AttributionSettings {
+        AttributionSettings {
+            zone: self.zone,
+            window_hours: self.window_hours,
+            tie: self.tie,
+            scope: self.scope,
+            order_horizon_days: self.order_horizon_days,
+            late_days: self.late_days,
+            default_rate: self.default_rate,
+        }
+    }
+
+    /// Reads and checks a job file. Errors: exit 2 with all complaints.
     pub fn load(file: &Path) -> Result<Job, Stop> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Stop::fix_one(format!("{}: cannot read the job file: {error}", file.display()))
@@ -82,27 +187,28 @@ impl Job {
     }
 }
 
-/// Reads every key before it gives up, so that all complaints come together.
+/// Reads every key before it returns, so that all complaints come together.
 fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
-    let clicks = reader.place("input", "clicks");
-    let orders = reader.place("input", "orders");
-    let links = reader.place("input", "links");
-    let stores = reader.place("input", "stores");
-    let rates = reader.place("input", "rates");
-    let fx_rates = reader.optional_place("input", "fx_rates");
-    let identities = reader.optional_place("input", "identities");
-    let root = reader.place("output", "root");
+    let clicks = reader.location("input", "clicks");
+    let orders = reader.location("input", "orders");
+    let links = reader.location("input", "links");
+    let stores = reader.location("input", "stores");
+    let rates = reader.location("input", "rates");
+    let fx_rates = reader.optional_location("input", "fx_rates");
+    let identities = reader.optional_location("input", "identities");
+    let root = reader.location("output", "root");
+    let name = reader.optional_text("program", "name");
     let zone = reader.zone();
     let currency = reader.text("program", "currency", Some("USD"));
     let default_rate = reader.default_rate();
     let window_hours = reader.number("attribution", "window_hours", 720, 1..=8760);
     let tie = reader.choice(
         ("attribution", "tie"),
-        &[("before", Tie::Before), ("at_or_before", Tie::AtOrBefore)],
+        &[Tie::Before, Tie::AtOrBefore].map(|tie| (tie.name(), tie)),
     );
     let scope = reader.choice(
         ("attribution", "scope"),
-        &[("platform", Scope::Platform), ("store", Scope::Store)],
+        &[Scope::Platform, Scope::Store].map(|scope| (scope.name(), scope)),
     );
     let late_days = reader.number("lateness", "late_days", 2, 0..=30);
     let order_horizon_days = reader.number("lateness", "order_horizon_days", 90, 2..=400);
@@ -117,6 +223,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         fx_rates,
         identities,
         root: root?,
+        name,
         zone: zone?,
         currency: currency?,
         default_rate: default_rate?,
@@ -129,7 +236,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     })
 }
 
-/// Takes keys out of the table; what is left at the end is unknown.
+/// Takes keys out of the table. Keys that are left at the end are unknown.
 struct Reader<'a> {
     table: Table,
     folder: &'a Path,
@@ -159,17 +266,22 @@ impl Reader<'_> {
         }
     }
 
-    fn place(&mut self, section: &str, key: &str) -> Option<Place> {
+    fn location(&mut self, section: &str, key: &str) -> Option<Location> {
         let text = self.text(section, key, None)?;
-        match Place::parse(&text, self.folder) {
-            Ok(place) => Some(place),
+        match Location::parse(&text, self.folder) {
+            Ok(location) => Some(location),
             Err(error) => self.complain(section, key, format!("= \"{text}\" {error:#}")),
         }
     }
 
-    fn optional_place(&mut self, section: &str, key: &str) -> Option<Place> {
+    fn optional_text(&mut self, section: &str, key: &str) -> Option<String> {
         let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
-        is_there.then(|| self.place(section, key)).flatten()
+        is_there.then(|| self.text(section, key, None)).flatten()
+    }
+
+    fn optional_location(&mut self, section: &str, key: &str) -> Option<Location> {
+        let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
+        is_there.then(|| self.location(section, key)).flatten()
     }
 
     fn number(
@@ -289,7 +401,7 @@ impl Reader<'_> {
     }
 }
 
-/// A rate as written ("0.085") in millionths, or none if it is not 0..1 with up to 6 decimals.
+/// A rate ("0.085") in millionths. None if it is not from 0 to 1 with at most 6 decimals.
 pub fn millionths(text: &str) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -301,7 +413,7 @@ pub fn millionths(text: &str) -> Option<i128> {
     (rate <= 1_000_000).then_some(rate)
 }
 
-/// A link format: a regular expression with a group, the first of which is the link's key.
+/// A link format: a regular expression whose first group is the link's key. Errors: what is wrong.
 fn link_format(text: &str) -> Result<Regex, String> {
     let format = Regex::new(text).map_err(|error| format!("is no regular expression: {error}"))?;
     match format.captures_len() {
@@ -334,12 +446,21 @@ formats = ['/e/([a-z]+)']
     }
 
     #[test]
-    fn what_is_left_out_has_the_default_of_the_contract() {
+    fn what_is_left_out_has_its_default() {
         let job = parse(WHOLE).unwrap();
         assert_eq!((job.window_hours, job.late_days, job.order_horizon_days), (720, 2, 90));
         assert_eq!((job.zone, job.currency.as_str()), (Tz::UTC, "USD"));
         assert_eq!((job.tie, job.scope), (Tie::Before, Scope::Platform));
         assert_eq!(job.root.url().as_str(), "file:///jobs/warehouse");
+    }
+
+    #[test]
+    fn settings_are_read_as_they_were_written() {
+        let text = WHOLE.to_owned() + "[attribution]\ntie = \"at_or_before\"\nscope = \"store\"\n";
+        let settings = parse(&text).unwrap().attribution();
+        let written = format!("{settings} clicks=1a2b orders=3c4d");
+        assert_eq!(written.parse::<AttributionSettings>().unwrap(), settings);
+        assert!("0123456789abcdef".parse::<AttributionSettings>().is_err());
     }
 
     #[test]

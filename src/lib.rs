@@ -1,48 +1,61 @@
-//! lookback: affiliate attribution as a nightly batch job. Raw click and order logs in, report
-//! tables out; the rules between are the SQL files in `sql/`.
+//! lookback: affiliate attribution as a nightly batch job. Raw click and order logs go in, report
+//! tables come out. The rules between are the SQL files in `sql/`.
 //!
-//! The map, in the order in which a night flows:
+//! Modules are listed in the order in which a nightly run uses them. Some things are absent on
+//! purpose; bans in `clippy.toml` and lints in `Cargo.toml` hold the last two points:
 //!
-//! - [`cli`] and [`job`]: what was typed and what the job file says, checked
-//! - [`days`]: which dates are rewritten and read; pure
-//! - [`place`], [`raw`], [`reference`]: where inputs lie, and what can be wrong with them
-//! - [`warehouse`], [`origin`], [`plan`]: what is there, what it was made from, what is to be done
-//! - [`model`], [`engine`]: the SQL files, and the session that runs them
-//! - [`run`], [`check`], [`summary`]: the recipe, the promises, what was done
-//! - [`query`], [`explain`], [`demo`]: answers, and a made-up world
-//! - [`lock`], [`progress`], [`watchdog`], [`stop`]: one writer, patience, and how it ends
-//! - [`vacuum`]: what nobody needs any more
-//!
-//! What is deliberately absent, everywhere:
-//!
-//! - A business rule in Rust. Rust knows dates, places, files and promises; it names no report column.
-//! - SQL put together from text. Models are parsed as they stand, parameters are bound as values.
-//! - Own operators in the engine, and own functions but three, the key of a promotion link in the raw
-//!   clicks, `hash64` and `repeated`: a distributed DataFusion that has these can run the same files.
-//! - Floating point near money.
-//! - The clock, but for `main`. Settings from the environment, but for credentials and
-//!   `LOOKBACK_LOG`, which says what is logged.
-//! - Printing, but for `main`: a run returns a value.
+//! - Business rules in Rust. Rust knows dates, locations, files and audits.
+//! - Floating point for money.
+//! - SQL built from strings. Models are parsed unchanged, and parameters are bound as values.
+//! - The clock outside `main`, object stores outside `location`, sessions outside `engine`,
+//!   printing outside `commands`, settings from the environment except credentials, `TMPDIR` and
+//!   `LOOKBACK_LOG`.
 
-pub mod check;
+/// What was typed.
 pub mod cli;
-pub mod days;
-pub mod demo;
-pub mod engine;
-pub mod explain;
+/// One file per command.
+pub mod commands;
+/// What the job file says, checked.
 pub mod job;
-pub mod lock;
-pub mod model;
-pub mod origin;
-pub mod place;
-pub mod plan;
-pub mod progress;
-pub mod query;
+
+/// Dates, and how far around them rows matter.
+pub mod days;
+/// Paths and URLs, and the object stores behind them.
+pub mod location;
+
+/// The raw logs, and what can be wrong with them.
 pub mod raw;
+/// The reference tables, and what can be wrong with them.
 pub mod reference;
-pub mod run;
-pub mod stop;
-pub mod summary;
-pub mod vacuum;
+
+/// The stored tables.
 pub mod warehouse;
+
+/// What dates were made from, and whether that has changed.
+pub mod lineage;
+/// What a run has to do.
+pub mod plan;
+
+/// The session that runs the SQL files.
+pub mod engine;
+/// The SQL files.
+pub mod model;
+
+/// The promises that a run checks before it publishes.
+pub mod audit;
+/// The steps of a run.
+pub mod run;
+/// What a run did.
+pub mod summary;
+
+/// One writer per warehouse.
+pub mod lock;
+/// The progress of a run, for people and the watchdog.
+pub mod progress;
+/// Why the program ends early: exit codes and messages.
+pub mod stop;
+/// Ends runs that make no progress.
 pub mod watchdog;
+
+/// A made-up world of logs, for `lookback demo`.
+pub mod demo;

@@ -1,8 +1,12 @@
 //! The SQL files: each is a table, and its head says what the table promises.
 //!
-//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kept`, `split`,
-//! `order`, `reads`, `params` and `columns`; the rest of it is prose. Refuses to know how a model
-//! is run.
+//! `sql/<layer>/<name>.sql` is the table `<layer>.<name>`. So is `sql/<layer>/steps/<name>.sql`, a
+//! step that only serves the tables of its layer. `src/build.rs` lists the files, so adding a table
+//! is adding its file.
+//!
+//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kind`, `split`,
+//! `order`, `rule`, `reads`, `params` and `columns`. The rest is prose. `tests/models.rs` compares
+//! `reads`, `params`, `key`, `split` and `columns` with the query. Refuses to know how models run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -16,25 +20,30 @@ pub struct Model {
     /// `clean.clicks` for `sql/clean/clicks.sql`.
     pub name: &'static str,
     pub sql: &'static str,
-    /// First sentence of the head.
+    /// The first line of the head: one sentence.
     pub purpose: String,
-    /// Columns that together are unique and not null; empty where there is no key.
+    /// Columns that together are unique and not null. Empty where there is no key.
     pub key: Vec<String>,
-    /// Kept in the warehouse, rather than for the run.
-    pub is_kept: bool,
-    /// A column, a date, a number or a boolean: rows of each of its values are kept apart.
+    /// Whether it is a table of the warehouse. Others are temporary tables of a run, or answers.
+    pub is_stored: bool,
+    /// Whether it only serves the tables of its layer.
+    pub is_step: bool,
+    /// A date, number or boolean column. Rows with the same value are one part, which can be read
+    /// or dropped alone.
     pub split: Option<String>,
+    /// The plain rule of which this table is a fast form, such as `rule.winning_click`.
+    pub rule: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
-    /// Declared for tables that are kept; the first is the partition.
+    /// Declared for stored tables. The first is the partition column.
     pub columns: Vec<Column>,
-    /// Columns by which the rows are sorted, as the query's end says.
+    /// The columns of the query's last `order by`.
     pub order: Vec<String>,
-    /// Rows stay in the order in which they are read.
+    /// Whether rows stay in the order in which they are read.
     pub keeps_order: bool,
 }
 
-/// A column of a table that is kept.
+/// A column of a stored table. Its note is the column's comment in the catalog.
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
@@ -42,12 +51,12 @@ pub struct Column {
     pub note: String,
 }
 
-/// The contract's column types (section 5).
+/// The column types of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
     Date,
     Text,
-    /// Text that hardly ever comes again.
+    /// Text that is nearly always different.
     Id,
     /// Microseconds since 1970, UTC.
     Instant,
@@ -76,7 +85,7 @@ impl ColumnKind {
         })
     }
 
-    /// In memory. Texts are views, which are not copied.
+    /// The Arrow type in memory. Texts are views, which are not copied.
     pub fn data_type(self) -> DataType {
         match self {
             ColumnKind::Date => DataType::Date32,
@@ -90,13 +99,16 @@ impl ColumnKind {
 }
 
 impl Model {
-    fn parse(name: &'static str, sql: &'static str) -> Result<Model> {
+    fn parse(file: &SqlFile) -> Result<Model> {
+        let sql = file.sql;
         let mut model = Model {
-            name,
+            name: file.name,
             sql,
+            is_step: file.is_step,
+            rule: None,
             purpose: String::new(),
             key: Vec::new(),
-            is_kept: false,
+            is_stored: false,
             split: None,
             reads: BTreeSet::new(),
             params: BTreeSet::new(),
@@ -128,7 +140,14 @@ impl Model {
             in_columns = line.trim() == "columns:";
             match line.trim().split_once(':') {
                 Some(("key", text)) => model.key = list(text),
-                Some(("kept", text)) => model.is_kept = text.trim().starts_with("as "),
+                Some(("kind", text)) => {
+                    model.is_stored = match text.trim() {
+                        "stored" => true,
+                        "temporary" => false,
+                        other => bail!("unknown kind {other}"),
+                    }
+                }
+                Some(("rule", text)) => model.rule = Some(format!("rule.{}", text.trim())),
                 Some(("split", text)) => model.split = Some(text.trim().to_owned()),
                 Some(("order", text)) => model.keeps_order = text.trim() == "as read",
                 Some(("reads", text)) => {
@@ -145,9 +164,14 @@ impl Model {
         Ok(model)
     }
 
-    /// The partition column of a table that is kept.
+    /// The partition column of a stored table.
     pub fn partition(&self) -> &str {
         self.columns.first().map(|column| column.name.as_str()).unwrap_or_default()
+    }
+
+    /// `report` for `report.orders`.
+    pub fn layer(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
     }
 
     /// `report/orders` for `report.orders`: the table's folder below the root.
@@ -174,80 +198,27 @@ fn column(text: &str) -> Result<Column> {
     Ok(Column { name, kind, note: words.collect::<Vec<_>>().join(" ") })
 }
 
-macro_rules! sources {
-    ($($layer:ident / $table:ident),* $(,)?) => {
-        &[$((
-            concat!(stringify!($layer), ".", stringify!($table)),
-            include_str!(concat!("../sql/", stringify!($layer), "/", stringify!($table), ".sql")),
-        )),*]
-    };
+/// An SQL file, as `src/build.rs` found it.
+struct SqlFile {
+    name: &'static str,
+    is_step: bool,
+    sql: &'static str,
 }
 
-/// In the order in which a row travels.
-const SOURCES: &[(&str, &str)] = sources![
-    clean / checked_clicks,
-    clean / repeated_click_ids,
-    clean / known_click_ids,
-    clean / repeated_clicks,
-    clean / clicks,
-    clean / checked_order_events,
-    clean / repeated_event_ids,
-    clean / known_event_ids,
-    clean / repeated_order_events,
-    clean / order_events,
-    clean / rejects,
-    attribution / new_lines,
-    attribution / placements,
-    attribution / repetitions,
-    attribution / placed_lines,
-    attribution / shoppers,
-    attribution / shopper_lines,
-    attribution / shopper_clicks,
-    attribution / timeline,
-    attribution / winners,
-    attribution / winning_clicks,
-    attribution / credits,
-    attribution / conversions,
-    attribution / moved_lines,
-    attribution / moved_events,
-    attribution / order_slices,
-    attribution / moving_lines,
-    attribution / line_events,
-    attribution / movements,
-    report / earned_orders,
-    report / visits,
-    report / repeated_visits,
-    report / traffic,
-    report / orders,
-    report / refunds,
-    report / transaction_details,
-    summary / rejected_rows,
-    summary / order_lines,
-    summary / commission,
-    summary / unbooked_events,
-    explain / order_lines,
-    explain / buyer_clicks,
-    explain / buyer_visitors,
-    explain / rejected_rows,
-    explain / rates,
-    explain / order_events,
-    check / nothing_is_lost,
-    check / each_line_placed_once,
-    check / each_click_lies_in_its_window,
-    check / money_is_never_null,
-    check / orders_equal_the_ledger,
-    check / refunds_equal_the_ledger,
-];
+include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
+
+/// The layers, in the order of [`all`].
+const LAYERS: [&str; 7] = ["clean", "attribution", "report", "rule", "audit", "summary", "explain"];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {
-    let parse = |(name, sql): &(&'static str, &'static str)| {
-        Model::parse(name, sql).with_context(|| format!("sql file of {name}"))
-    };
-    SOURCES.iter().map(parse).collect()
+    let parse =
+        |file: &SqlFile| Model::parse(file).with_context(|| format!("sql file of {}", file.name));
+    let mut models = SQL_FILES.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    models.sort_by_key(|model| LAYERS.iter().position(|layer| *layer == model.layer()));
+    Ok(models)
 });
 
-/// All models, in the order in which a row travels. Errors: a head that cannot be read, which a
-/// test rules out.
+/// All models, layer by layer. Errors: a head that cannot be read, which a test rules out.
 pub fn all() -> Result<&'static [Model]> {
     match &*MODELS {
         Ok(models) => Ok(models),
@@ -255,19 +226,19 @@ pub fn all() -> Result<&'static [Model]> {
     }
 }
 
-/// The model of a table, by its name (`clean.clicks`).
+/// The model of a table, by its name (`clean.clicks`). Errors: no such model.
 pub fn named(name: &str) -> Result<&'static Model> {
     all()?.iter().find(|model| model.name == name).with_context(|| format!("no model {name}"))
 }
 
-/// The tables that are kept in the warehouse.
-pub fn kept() -> Result<Vec<&'static Model>> {
-    Ok(all()?.iter().filter(|model| model.is_kept).collect())
+/// The tables of the warehouse.
+pub fn stored() -> Result<Vec<&'static Model>> {
+    Ok(all()?.iter().filter(|model| model.is_stored).collect())
 }
 
-/// A layer's models, in order.
+/// The models of a layer, sorted by name, steps last.
 pub fn layer(layer: &str) -> Result<Vec<&'static Model>> {
-    Ok(all()?.iter().filter(|model| model.name.split('.').next() == Some(layer)).collect())
+    Ok(all()?.iter().filter(|model| model.layer() == layer).collect())
 }
 
 #[cfg(test)]
@@ -275,27 +246,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sql_file_is_known() {
-        let mut files = BTreeSet::new();
-        for layer in std::fs::read_dir("sql").unwrap() {
-            let layer = layer.unwrap().path();
-            for file in std::fs::read_dir(&layer).unwrap() {
-                let file = file.unwrap().path();
-                let names = (layer.file_name().unwrap(), file.file_stem().unwrap());
-                files.insert(format!("{}.{}", names.0.display(), names.1.display()));
-            }
+    fn a_step_is_temporary_and_its_layer_is_known() {
+        for model in all().unwrap() {
+            assert!(LAYERS.contains(&model.layer()), "{}", model.name);
+            assert!(!(model.is_step && model.is_stored), "{}", model.name);
         }
-        let known: BTreeSet<String> = SOURCES.iter().map(|(name, _)| (*name).to_owned()).collect();
-        assert_eq!(files, known);
     }
 
     #[test]
-    fn keys_are_columns_and_kept_tables_declare_theirs() {
+    fn a_fast_form_names_a_plain_rule() {
         for model in all().unwrap() {
-            assert_eq!(model.is_kept, !model.columns.is_empty(), "{}", model.name);
+            if let Some(rule) = &model.rule {
+                let rule = named(rule).unwrap();
+                assert!(model.layer() != "rule" && rule.columns.is_empty(), "{}", model.name);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_columns_and_stored_tables_declare_theirs() {
+        for model in all().unwrap() {
+            assert_eq!(model.is_stored, !model.columns.is_empty(), "{}", model.name);
             for key in &model.key {
                 let is_column = model.columns.iter().any(|column| &column.name == key);
-                assert!(is_column || !model.is_kept, "{}: {key}", model.name);
+                assert!(is_column || !model.is_stored, "{}: {key}", model.name);
             }
         }
     }

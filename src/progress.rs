@@ -1,5 +1,5 @@
-//! Progress of long work, as seen by whoever started it. The run reports; this draws a bar on a
-//! terminal and logs lines elsewhere.
+//! The progress of long work. The run reports its steps here. They are logged, and drawn as a bar
+//! on a terminal.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Counts every answer of a store and every batch of rows written, in the whole process.
-static BEATS: AtomicU64 = AtomicU64::new(0);
+static TICKS: AtomicU64 = AtomicU64::new(0);
 
-/// Something moved.
-pub fn beat() {
-    BEATS.fetch_add(1, Ordering::Relaxed);
+/// Counts one sign of progress.
+pub fn tick() {
+    TICKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How often something moved so far: the watchdog looks whether it grows.
-pub fn beats() -> u64 {
-    BEATS.load(Ordering::Relaxed)
+/// The number of ticks so far. The watchdog checks that it grows.
+pub fn ticks() -> u64 {
+    TICKS.load(Ordering::Relaxed)
 }
 
-/// Shows steps as they go. Quiet by default, so that library users hear nothing.
+/// Shows the steps of a run. The default draws no bar.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -28,7 +28,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar when stderr is a terminal, log lines otherwise.
+    /// Draws a bar when stderr is a terminal. Steps are logged in any case.
     pub fn on_stderr() -> Progress {
         if !std::io::stderr().is_terminal() {
             return Progress::default();
@@ -43,17 +43,17 @@ impl Progress {
         Progress { bar: Some(bar), ..Progress::default() }
     }
 
-    /// How many steps there will be.
+    /// Sets how many steps there will be.
     pub fn plan(&self, steps: usize) {
         if let Some(bar) = &self.bar {
             bar.set_length(steps as u64);
         }
     }
 
-    /// A step begins.
+    /// Begins a step.
     pub fn step(&self, what: &str) {
         tracing::info!("{what}");
-        beat();
+        tick();
         if let Ok(mut doing) = self.doing.lock() {
             *doing = what.to_owned();
         }
@@ -70,7 +70,7 @@ impl Progress {
         }
     }
 
-    /// A step is done.
+    /// Ends a step.
     pub fn done(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);

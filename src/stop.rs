@@ -1,11 +1,11 @@
 //! Why the program ends early, sorted by what the person on call does next.
 //!
-//! Refuses to know where an error came from: code below uses `anyhow` with context, and the
-//! edge where a person has to act turns it into a [`Stop`] with the contract's exit code.
+//! Refuses to know where an error came from. Code below uses `anyhow` with context. Where a person
+//! has to act, it becomes a [`Stop`] with an exit code.
 
 use std::fmt;
 
-/// The contract's exit codes, by what to do next.
+/// The exit codes (`docs/operate.md`), by what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// 1: something below the program failed; ask, or try again.
@@ -14,13 +14,13 @@ pub enum Kind {
     Fix,
     /// 3: a landing date has not landed; wait.
     Wait,
-    /// 4: a promise is broken; look at the data.
-    Look,
+    /// 4: a promise is broken; inspect the data.
+    Inspect,
     /// 5: another run holds the warehouse; try later.
     Later,
 }
 
-/// An early end: all complaints of one kind together, and what to do about them.
+/// An early end: all complaints of one kind, and what to do about them.
 #[derive(Debug)]
 pub struct Stop {
     pub kind: Kind,
@@ -41,8 +41,8 @@ impl Stop {
         Stop { kind: Kind::Wait, complaints, hint: None }
     }
 
-    pub fn look(complaints: Vec<String>) -> Stop {
-        Stop { kind: Kind::Look, complaints, hint: None }
+    pub fn inspect(complaints: Vec<String>) -> Stop {
+        Stop { kind: Kind::Inspect, complaints, hint: None }
     }
 
     pub fn later(complaint: impl Into<String>) -> Stop {
@@ -54,7 +54,7 @@ impl Stop {
         self
     }
 
-    /// Of several the first, with the complaints of those that are of its kind.
+    /// The first of several, with the complaints of all that have its kind.
     pub fn together(stops: Vec<Stop>) -> Option<Stop> {
         stops.into_iter().reduce(|mut first, other| {
             if other.kind == first.kind {
@@ -64,13 +64,13 @@ impl Stop {
         })
     }
 
-    /// The process exit code of the contract, section 6.
+    /// The process exit code.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Ask => 1,
             Kind::Fix => 2,
             Kind::Wait => 3,
-            Kind::Look => 4,
+            Kind::Inspect => 4,
             Kind::Later => 5,
         }
     }
@@ -123,14 +123,14 @@ const HINTS: [(&str, &str); 9] = [
     ("AuthenticationFailed", "the key is wrong; see AZURE_STORAGE_ACCOUNT_KEY"),
     (
         "169.254.169.254",
-        "no keys are set, so the machine's own were asked for, in vain; set AWS_ACCESS_KEY_ID and \
+        "no keys are set, and this machine's own cannot be read; set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY",
     ),
     ("URL scheme is not allowed", "an endpoint without TLS needs AWS_ALLOW_HTTP=true"),
 ];
 
-/// What went wrong, from the outermost cause inwards. Many errors repeat what lies below them;
-/// each part is told once.
+/// The causes of an error, from the outermost inwards. Many errors repeat the causes below them, so
+/// each text is used once.
 fn whole_story(error: &anyhow::Error) -> String {
     let mut story = String::new();
     for cause in error.chain() {

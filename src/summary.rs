@@ -1,4 +1,4 @@
-//! What a run did, as a value: printed as a table, or written as JSON.
+//! What a run did, as a value. It is printed as a table or written as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,19 +14,18 @@ pub struct Summary {
     pub run_id: String,
     /// Report dates that were rewritten.
     pub report_dates: Vec<NaiveDate>,
-    /// Report dates that were asked for and left as they are, for nothing they are made from has
-    /// changed.
+    /// Report dates that were asked for and left as they are, because no input of theirs changed.
     pub up_to_date: Vec<NaiveDate>,
-    /// Of the landing dates cleaned in this run, by log.
+    /// Raw rows of the landing dates cleaned in this run, by log.
     pub raw_rows: BTreeMap<String, u64>,
-    /// Of the landing dates cleaned in this run, by log, then reason.
+    /// Rejected rows of these landing dates, by log, then reason.
     pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
     /// Order lines placed on the report dates, by status.
     pub order_lines: BTreeMap<String, u64>,
-    /// Change of the forecast booked on the report dates, in program currency.
-    pub pending_commission: String,
-    /// Change of what is owed, likewise.
-    pub approved_commission: String,
+    /// Change of the pending commission booked on the report dates, in program currency.
+    pub pending_commission: Amount,
+    /// Change of the approved commission booked on them, in program currency.
+    pub approved_commission: Amount,
     pub currency: String,
     /// Events of the report dates that belong to no placed order line (M7).
     pub orphan_events: u64,
@@ -34,22 +33,46 @@ pub struct Summary {
     pub repeated_placed_events: u64,
     /// Dates written, by table.
     pub written: BTreeMap<String, Vec<NaiveDate>>,
-    /// Made earlier, outdated by a change that this run saw: why, and the dates to backfill.
+    /// Dates made earlier that a change has outdated (D6), by reason. They need a backfill.
     pub outdated: BTreeMap<String, Vec<NaiveDate>>,
     pub seconds: f64,
+}
+
+/// Money in program currency, in cents; written as text such as "123.45".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount(pub i128);
+
+impl std::ops::AddAssign<i128> for Amount {
+    fn add_assign(&mut self, cents: i128) {
+        self.0 += cents;
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.up_to_date.is_empty() {
-            let dates = days::in_words(self.up_to_date.iter().copied());
+            let dates = days::describe(self.up_to_date.iter().copied());
             writeln!(f, "{:<34}{dates}", "up to date, left as they are")?;
         }
         if self.report_dates.is_empty() && self.written.is_empty() {
             writeln!(f, "nothing to do")?;
             return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
         }
-        let dates = days::in_words(self.report_dates.iter().copied());
+        let dates = days::describe(self.report_dates.iter().copied());
         writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
         for (log, rows) in &self.raw_rows {
             writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
@@ -62,8 +85,8 @@ impl fmt::Display for Summary {
         }
         let currency = &self.currency;
         for (name, amount) in [
-            ("pending commission booked", &self.pending_commission),
-            ("approved commission booked", &self.approved_commission),
+            ("pending commission booked", self.pending_commission),
+            ("approved commission booked", self.approved_commission),
         ] {
             writeln!(f, "{name:<34}{:>16} {currency}", grouped_amount(amount))?;
         }
@@ -79,7 +102,7 @@ impl fmt::Display for Summary {
             writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
         }
         for (why, dates) in &self.outdated {
-            let dates = days::in_words(dates.iter().copied());
+            let dates = days::describe(dates.iter().copied());
             writeln!(f, "outdated ({why}): {dates}; backfill from the first of them")?;
         }
         write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
@@ -99,15 +122,13 @@ fn grouped(number: u64) -> String {
     text
 }
 
-fn grouped_amount(amount: &str) -> String {
-    let (sign, rest) = match amount.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", amount),
-    };
-    let (whole, cents) = rest.split_once('.').unwrap_or((rest, "00"));
-    match whole.parse() {
+fn grouped_amount(amount: Amount) -> String {
+    let text = amount.to_string();
+    let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
+    let sign = if whole.starts_with('-') { "-" } else { "" };
+    match whole.trim_start_matches('-').parse() {
         Ok(whole) => format!("{sign}{}.{cents}", grouped(whole)),
-        Err(_) => amount.to_owned(),
+        Err(_) => text,
     }
 }
 
@@ -119,6 +140,7 @@ mod tests {
     fn numbers_are_grouped() {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(12), "12");
-        assert_eq!(grouped_amount("-1234.50"), "-1,234.50");
+        assert_eq!(grouped_amount(Amount(-123_450)), "-1,234.50");
+        assert_eq!(Amount(-7).to_string(), "-0.07");
     }
 }

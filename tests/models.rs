@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, SelectItem, SetExpr, Statement as Sql, Value, visit_expressions,
+};
 use lookback::model::{self, Model};
 
 fn parsed(model: &Model) -> Statement {
@@ -42,6 +44,51 @@ fn params_names_the_parameters_of_the_query() {
     }
 }
 
+/// The columns that come out, by name; none when the query says `*`.
+fn columns(model: &Model) -> Option<Vec<String>> {
+    let Statement::Statement(statement) = parsed(model) else { panic!("{}", model.name) };
+    let Sql::Query(query) = *statement else { panic!("{}", model.name) };
+    columns_of(&query.body)
+}
+
+fn columns_of(body: &SetExpr) -> Option<Vec<String>> {
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(query) => {
+            let query: &Query = query;
+            return columns_of(&query.body);
+        }
+        SetExpr::SetOperation { left, .. } => return columns_of(left),
+        other => panic!("{other}"),
+    };
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+            parts.last().map(|part| part.value.clone())
+        }
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    select.projection.iter().map(name).collect()
+}
+
+#[test]
+fn the_head_names_columns_of_the_query() {
+    let mut checked = 0;
+    for model in model::all().unwrap() {
+        let Some(found) = columns(model) else { continue };
+        for name in model.key.iter().chain(&model.split) {
+            assert!(found.contains(name), "{}: {name} is no column: {found:?}", model.name);
+        }
+        if model.is_stored {
+            let declared: Vec<_> = model.columns.iter().map(|column| &column.name).collect();
+            assert_eq!(found.iter().collect::<Vec<_>>(), declared, "{}", model.name);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, model::stored().unwrap().len(), "a stored table says which columns it has");
+}
+
 #[test]
 fn lines_are_short_and_keywords_are_lowercase() {
     for model in model::all().unwrap() {
@@ -56,8 +103,8 @@ fn lines_are_short_and_keywords_are_lowercase() {
 
 /// Clean clicks have none: they keep the order in which they are read.
 #[test]
-fn a_total_order_ends_each_table_that_is_kept() {
-    for model in model::kept().unwrap() {
+fn a_total_order_ends_each_stored_table() {
+    for model in model::stored().unwrap() {
         if model.keeps_order {
             assert!(model.order.is_empty(), "{}: sorts what need not be", model.name);
             continue;

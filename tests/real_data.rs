@@ -1,5 +1,7 @@
-//! The job on real logs, where they are: `LOOKBACK_REAL_DATA`, else `../shared/data`. They are not
-//! part of the project; where they are missing the tests are shown as ignored.
+//! The job on real logs, in the folder that `LOOKBACK_REAL_DATA` names. They are not part of the
+//! project: where the variable is not set, the tests are shown as ignored, and stderr says so.
+
+#![allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,18 +22,19 @@ const TABLES: [&str; 8] = [
 ];
 
 fn main() {
-    let data = std::env::var_os("LOOKBACK_REAL_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
-    let is_missing = !data.join("online-retail/job.toml").is_file();
+    let data = std::env::var_os("LOOKBACK_REAL_DATA").map(PathBuf::from);
+    let is_missing = data.is_none();
     if is_missing {
         #[expect(clippy::print_stderr, reason = "what is not tested is said")]
-        let () = eprintln!("no real data in {}: the runs on real data are ignored", data.display());
+        let () = eprintln!(
+            "\nSKIPPED: the runs on real logs. LOOKBACK_REAL_DATA is not set; it names the folder \
+             where they lie."
+        );
     }
     let trial = |name: &str, run: fn(&Path) -> Result<(), Failed>| {
         let data = data.clone();
-        Trial::test(name, move || run(&data)).with_ignored_flag(is_missing)
+        let run = move || run(&data.ok_or("LOOKBACK_REAL_DATA is not set")?);
+        Trial::test(name, run).with_ignored_flag(is_missing)
     };
     let trials = vec![
         trial("online_retail_has_the_expected_totals", online_retail_totals),
@@ -44,7 +47,9 @@ fn main() {
 /// The data set's job file with full input paths and another output root.
 fn job(data: &Path, set: &str, root: &Path) -> Result<PathBuf, Failed> {
     let folder = data.join(set);
-    let text = std::fs::read_to_string(folder.join("job.toml"))?;
+    let file = folder.join("job.toml");
+    let text =
+        std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
     let inputs = std::path::absolute(&folder)?;
     let text = text
         .replace("\"raw/", &format!("\"{}/raw/", inputs.display()))

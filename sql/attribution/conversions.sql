@@ -2,32 +2,33 @@
 --
 -- grain:  one row per order line placed on the date
 -- key:    order_date, order_id, line_id
--- kept:   as attribution/conversions
+-- kind:   stored
+-- rule:   commission_rate
 -- reads:  attribution.credits, reference.rates
 -- params: $order_date, $default_rate
 -- columns:
 --   order_date        date     local date on which the line was placed
 --   order_id          id       the order
 --   line_id           text     the line within the order
---   placed_at         instant  when it was placed
+--   placed_at         instant  when the line was placed
 --   event_id          id       the placed event that counts
---   buyer_id          id       who ordered
---   store_id          text     where
---   product_id        text     what
+--   buyer_id          id       the buyer who ordered
+--   store_id          text     the store that sold the line
+--   product_id        text     the product
 --   category_id       text     the product's category
 --   country           text     the order's country
 --   amount            money    commission base in program currency, before refunds
 --   status            text     attributed, no_click or store_not_joined
---   click_id          id       the click that won
---   clicked_at        instant  when that visit happened
---   publisher_id      text     whose it was
---   tracking_id       text     the publisher's own label
---   link_key          text     the promotion link
---   clicks_in_window  count    clicks that might have won, the winner included
---   first_click_at    instant  the earliest of them
---   seconds_to_order  count    from the click to the order, rounded down
+--   click_id          id       the click that won, null when none did
+--   clicked_at        instant  when the winning click happened
+--   publisher_id      text     the publisher of the winning click
+--   tracking_id       text     the publisher's own label for the link
+--   link_key          text     the promotion link of the winning click
+--   clicks_in_window  count    clicks in the window that could win (A1)
+--   first_click_at    instant  when the earliest of these clicks happened
+--   seconds_to_order  count    seconds from the click to the order, rounded down
 --   commission_rate   rate     0.085 is 8.5 %
---   rate_source       text     product, category, store or default
+--   rate_source       text     source of the rate: product, category, store or default
 with credits as (
     select *
     from attribution.credits
@@ -39,17 +40,17 @@ rates as (
     from reference.rates
 ),
 
--- What the rate of a line may go by.
+-- A rate names the line's product, its category or its store.
 scoped as (
-    select line, store_id, placed_at, 'product' as scope, product_id as scope_id
+    select line_key, store_id, placed_at, 'product' as scope, product_id as scope_id
     from credits
     where status = 'attributed'
     union all
-    select line, store_id, placed_at, 'category' as scope, category_id as scope_id
+    select line_key, store_id, placed_at, 'category' as scope, category_id as scope_id
     from credits
     where status = 'attributed'
     union all
-    select line, store_id, placed_at, 'store' as scope, store_id as scope_id
+    select line_key, store_id, placed_at, 'store' as scope, store_id as scope_id
     from credits
     where status = 'attributed'
 ),
@@ -58,11 +59,11 @@ scoped as (
 -- rate for the line's own store before one for any store (A4).
 applicable as (
     select
-        scoped.line,
+        scoped.line_key,
         rates.rate,
         rates.scope,
         case rates.scope when 'product' then 1 when 'category' then 2 else 3 end * 2
-            - case when rates.store_id is null then 0 else 1 end as place
+            - case when rates.store_id is null then 0 else 1 end as precedence
     from rates
     inner join scoped
         on rates.scope = scoped.scope
@@ -74,11 +75,11 @@ applicable as (
 
 chosen as (
     select
-        line,
-        first_value(rate order by place) as rate,
-        first_value(scope order by place) as scope
+        line_key,
+        first_value(rate order by precedence) as rate,
+        first_value(scope order by precedence) as scope
     from applicable
-    group by line
+    group by line_key
 )
 
 select
@@ -109,5 +110,5 @@ select
         as rate_source
 from credits
 left join chosen
-    on credits.line = chosen.line
+    on credits.line_key = chosen.line_key
 order by order_date, order_id, line_id

@@ -1,13 +1,14 @@
--- Who is credited with each order line placed: the click that won, and how many might have.
+-- The click that won each order line placed, and how many candidates there were.
 --
 -- grain:  one row per order line placed in the dates to make
--- kept:   for the run, each order date apart
+-- kind:   temporary
 -- split:  order_date
+-- rule:   winning_click
 -- reads:  attribution.placed_lines, attribution.winners, attribution.winning_clicks,
 --         reference.stores
 -- params: $zone
 --
--- Nothing is credited where the store had not joined at that moment (A3).
+-- A line is not credited when its store was no member at that moment (A3).
 with placed_lines as (
     select *
     from attribution.placed_lines
@@ -30,7 +31,7 @@ judged as (
 )
 
 select
-    judged.line,
+    judged.line_key,
     local_date(judged.placed_at, $zone) as order_date,
     judged.order_id,
     judged.line_id,
@@ -44,7 +45,7 @@ select
     judged.amount,
     case
         when not judged.is_joined then 'store_not_joined'
-        when winners.line is null then 'no_click'
+        when winners.line_key is null then 'no_click'
         else 'attributed'
     end as status,
     clicks.click_id,
@@ -60,7 +61,7 @@ select
 from judged
 left join attribution.winners as winners
     on judged.is_joined
-    and judged.line = winners.line
+    and judged.line_key = winners.line_key
 left join attribution.winning_clicks as clicks
     on judged.buyer_id = clicks.buyer_id
     and judged.scope_key = clicks.scope_key

@@ -2,48 +2,48 @@
 --
 -- grain:  one row per event of a line that counts, in the dates to make
 -- key:    report_date, event_id
--- kept:   for the run
--- reads:  attribution.line_events, attribution.moving_lines
--- params: $from, $zone, $slice
+-- kind:   temporary
+-- rule:   balances
+-- reads:  attribution.ledger_events, attribution.ledger_lines
+-- params: $from, $zone
 --
--- An event belongs to the placed event of its line at or before it, unless that is longer
--- ago than the horizon. A movement is a change of a balance: the balances before and after
--- each event are worked out, and the difference is booked. A cast to fewer decimals rounds
--- half away from zero.
-with line_events as (
+-- An event belongs to the counting placed event of its line at or before it, if that one is within
+-- the horizon. A movement is the change of a balance: the balance after the event minus the
+-- balance before it. Facts about a whole line, such as when it was completed, are computed once per
+-- line. The plain rule computes them once per event.
+-- A cast to fewer decimals rounds half away from zero.
+with events as (
     select *
-    from attribution.line_events
-    where slice = $slice
+    from attribution.ledger_events
 ),
 
 lines as (
     select
-        line,
+        line_key,
         status,
         coalesce(commission_rate, 0) as commission_rate,
         original_amount,
         original_currency,
         fx_rate
-    from attribution.moving_lines
-    where slice = $slice
+    from attribution.ledger_lines
 ),
 
 -- When each line was first paid, completed and cancelled.
 first_times as (
     select
-        line,
+        line_key,
         min(event_at) filter (where movement = 'paid') as paid_at,
         min(event_at) filter (where movement = 'completed') as completed_at,
         min(event_at) filter (where movement = 'cancelled') as cancelled_at
-    from line_events
-    group by line
+    from events
+    group by line_key
 ),
 
--- Which of these had an effect: the line was not over before (M2 to M4). At one instant paid
--- goes before completed, and completed before cancelled.
+-- Which of these had an effect: the line was not over before (M2 to M4). At the same instant paid
+-- comes before completed, and completed before cancelled.
 outcomes as (
     select
-        line,
+        line_key,
         case
             when (completed_at is null or paid_at <= completed_at)
                 and (cancelled_at is null or paid_at <= cancelled_at)
@@ -56,10 +56,10 @@ outcomes as (
     from first_times
 ),
 
--- Of several of one kind at that instant the one with the smallest id.
+-- Several events of one kind may share that instant. The smallest id decides.
 deciding as (
     select
-        outcomes.line,
+        outcomes.line_key,
         min(events.event_id) filter (where movement = 'paid' and event_at = booked_at)
             as booking_id,
         min(events.event_id) filter (where movement = 'completed' and event_at = owed_at)
@@ -67,10 +67,10 @@ deciding as (
         min(events.event_id) filter (where movement = 'cancelled' and event_at = voided_at)
             as cancellation_id
     from outcomes
-    inner join line_events as events
-        on outcomes.line = events.line
+    inner join events
+        on outcomes.line_key = events.line_key
     where event_at in (booked_at, owed_at, voided_at)
-    group by outcomes.line
+    group by outcomes.line_key
 ),
 
 decided as (
@@ -84,35 +84,35 @@ decided as (
         deciding.cancellation_id
     from lines
     left join outcomes
-        on lines.line = outcomes.line
+        on lines.line_key = outcomes.line_key
     left join deciding
-        on lines.line = deciding.line
+        on lines.line_key = deciding.line_key
 ),
 
 refunds as (
-    select line, event_id, event_at, original_amount
-    from line_events
+    select line_key, event_id, event_at, original_amount
+    from events
     where movement = 'refunded'
 ),
 
--- What had been asked back when an event was over, itself included.
+-- The refunds of the line up to each event, the event itself included.
 asked_back as (
     select
-        events.entry,
+        events.event_key,
         sum(refunds.original_amount) as refunds_asked
     from refunds
-    inner join line_events as events
-        on refunds.line = events.line
+    inner join events
+        on refunds.line_key = events.line_key
     where refunds.event_at < events.event_at
         or (refunds.event_at = events.event_at
             and events.movement = 'refunded'
             and refunds.event_id <= events.event_id)
-    group by events.entry
+    group by events.event_key
 ),
 
 judged as (
     select
-        events.line,
+        events.line_key,
         events.event_id,
         events.movement,
         events.event_at,
@@ -132,17 +132,17 @@ judged as (
             movement = 'cancelled' and event_id = cancellation_id and event_at = voided_at,
             false
         ) as is_cancellation,
-        coalesce(booked_at < event_at or (booked_at = event_at and turn >= 2), false)
+        coalesce(booked_at < event_at or (booked_at = event_at and event_rank >= 2), false)
             as is_booked,
-        coalesce(owed_at < event_at or (owed_at = event_at and turn >= 3), false)
+        coalesce(owed_at < event_at or (owed_at = event_at and event_rank >= 3), false)
             as is_completed,
-        coalesce(voided_at < event_at or (voided_at = event_at and turn >= 4), false)
+        coalesce(voided_at < event_at or (voided_at = event_at and event_rank >= 4), false)
             as is_cancelled
-    from line_events as events
+    from events
     left join decided
-        on events.line = decided.line
+        on events.line_key = decided.line_key
     left join asked_back
-        on events.entry = asked_back.entry
+        on events.event_key = asked_back.event_key
     where events.event_at >= $from
 ),
 
@@ -198,7 +198,7 @@ balanced as (
 
 select
     local_date(event_at, $zone) as report_date,
-    line,
+    line_key,
     event_id,
     movement,
     event_at,

@@ -2,32 +2,32 @@
 --
 -- grain:  one row per click of the landing date
 -- key:    dt, click_id
--- kept:   as clean/clicks
+-- kind:   stored
 -- order:  as read
 -- reads:  clean.checked_clicks, clean.repeated_clicks, reference.identities
 -- params: $dt
 -- columns:
 --   dt            date     UTC date on which the row arrived
 --   click_id      id       the log's own id
---   clicked_at    instant  when the visit happened
+--   clicked_at    instant  when the click happened
 --   link_key      text     the promotion link, as its URL names it
---   publisher_id  text     whose link it was at that moment
+--   publisher_id  text     the publisher whose link it was at that moment
 --   tracking_id   text     the publisher's own label for the link
---   buyer_id      id       the logged buyer, else the one known for the visitor
---   visitor_id    id       cookie or device
---   store_id      text     store of the page landed on
---   product_id    text     product of the page landed on
---   country       text     as logged
---   device        text     as logged
+--   buyer_id      id       the logged buyer, else the buyer known for the visitor
+--   visitor_id    id       the visitor: a cookie or device, as logged
+--   store_id      text     the store of the page landed on, as logged
+--   product_id    text     the product of the page landed on, as logged
+--   country       text     the visitor's country, as logged
+--   device        text     the visitor's device, as logged
 --
--- Not sorted: rows of a landing date stay in the order in which its files have them, duplicates
--- at the end. Nobody is looked for where the buyer is logged.
+-- Rows are not sorted. They stay in the order of the landing date's files, except that rows of
+-- repeated ids come last. Only clicks without a logged buyer look up an identity (C5).
 with valid as (
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
         store_id, product_id, country, device
     from clean.checked_clicks
-    where is_settled and dt = $dt
+    where is_accepted and dt = $dt
     union all
     select
         dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,

@@ -1,34 +1,34 @@
--- What happened to order lines, one row per event, with the money of placed and refunded ones.
+-- What happened to order lines, one row per event, with the money of placed and refunded events.
 --
 -- grain:  one row per event of the landing date
 -- key:    dt, event_id
--- kept:   as clean/order_events
+-- kind:   stored
 -- reads:  clean.checked_order_events, clean.repeated_order_events
 -- params: $dt
 -- columns:
 --   dt                 date           UTC date on which the row arrived
 --   event_id           id             the log's own id
 --   event_type         text           placed, paid, completed, cancelled or refunded
---   event_at           instant        when it happened
+--   event_at           instant        when the event happened
 --   order_id           id             the order
 --   line_id            text           the line within the order
---   buyer_id           id             as logged; placed events have it
---   store_id           text           as logged; placed events have it
---   product_id         text           as logged
---   category_id        text           as logged
---   quantity           count          as logged
---   country            text           as logged
---   original_amount    decimal(18,4)  of placed and refunded events, in the line's currency
---   original_currency  text           of placed events
---   fx_rate            decimal(18,8)  of placed events: program currency for one unit
---   amount             money          of placed events, in program currency
---   reason             text           as logged
+--   buyer_id           id             the buyer, as logged; placed events always have one
+--   store_id           text           the store, as logged; placed events always have one
+--   product_id         text           the product, as logged
+--   category_id        text           the product's category, as logged
+--   quantity           count          number of pieces, as logged
+--   country            text           the order's country, as logged
+--   original_amount    decimal(18,4)  placed and refunded events: amount in the line's currency
+--   original_currency  text           placed events: the line's currency
+--   fx_rate            decimal(18,8)  placed events: program currency for one unit
+--   amount             money          placed events: amount in program currency
+--   reason             text           why it was cancelled or refunded, as logged
 with valid as (
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
         category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
     from clean.checked_order_events
-    where is_settled and dt = $dt
+    where is_accepted and dt = $dt
     union all
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,

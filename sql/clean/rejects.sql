@@ -1,25 +1,25 @@
--- Raw rows that were not taken over, whole, each with the first reason that applied.
+-- Raw rows that were rejected, whole, each with the first reason that applied.
 --
 -- grain:  one row per rejected raw row
--- kept:   as clean/rejects
+-- kind:   stored
 -- reads:  clean.checked_clicks, clean.repeated_clicks, clean.checked_order_events,
 --         clean.repeated_order_events
 -- params: $first_dt, $last_dt
 -- columns:
 --   dt      date  UTC date on which the row arrived
---   log     text  clicks or orders
---   reason  text  the first reason of C1 or C2 that applied
---   row_id  id    its click_id or event_id, if it has one
---   record  json  the raw row with all its columns, values as text
+--   log     text  the log it is in: clicks or orders
+--   reason  text  the first reason that applied (C1, C2)
+--   row_id  id    the row's click_id or event_id, null when it has none
+--   record  json  the raw row, values as text; columns without a text form are left out
 --
--- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is
--- a list of names and values in turn; it is written as a JSON object.
+-- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is a list
+-- of names and values in turn here, and is written as a JSON object.
 with rejected_clicks as (
     select
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
         country, device, further_columns
     from clean.checked_clicks
-    where not is_settled
+    where not is_accepted
         and reject_reason is not null
         and dt >= $first_dt
         and dt <= $last_dt
@@ -36,7 +36,7 @@ rejected_events as (
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason, further_columns
     from clean.checked_order_events
-    where not is_settled
+    where not is_accepted
         and reject_reason is not null
         and dt >= $first_dt
         and dt <= $last_dt

@@ -1,10 +1,10 @@
--- Clicks of one buyer around an order, newest first.
+-- Clicks of the buyers of one order, around the times its lines were placed.
 --
--- reads:  clean.clicks
--- params: $buyer, $from, $to
-select click_id, clicked_at, publisher_id, tracking_id, link_key, store_id
+-- kind:   temporary
+-- reads:  clean.clicks, explain.order_lines
+-- params: $from, $to
+select *
 from clean.clicks
-where buyer_id = $buyer
-    and clicked_at >= $from
+where clicked_at >= $from
     and clicked_at < $to
-order by clicked_at desc, click_id desc
+    and buyer_id in (select buyer_id from explain.order_lines)

@@ -1,30 +1,30 @@
--- Order lines by what happened to them, per day, store and publisher.
+-- What happened to order lines, per day, store and publisher.
 --
 -- grain:  one row per day, store and publisher with an effective event
 -- key:    report_date, store_id, publisher_id
--- kept:   as report/orders
--- reads:  attribution.movements, attribution.moving_lines
+-- kind:   stored
+-- reads:  attribution.movements, attribution.ledger_lines
 -- params: $from, $to
 -- columns:
 --   report_date           date   local date of the events
---   store_id              text   where it was ordered
---   publisher_id          text   who is credited, or (unattributed)
---   placed_orders         count  distinct orders
---   placed_lines          count  order lines
---   placed_amount         money  their net amount
---   paid_orders           count  distinct orders
---   paid_lines            count  order lines
---   paid_amount           money  their net amount when paid
---   estimated_commission  money  what payment forecast
---   completed_orders      count  distinct orders
---   completed_lines       count  order lines
---   completed_amount      money  their net amount when completed
---   actual_commission     money  what completion made owed
---   cancelled_orders      count  distinct orders
---   cancelled_lines       count  order lines
---   cancelled_amount      money  their net amount when cancelled
+--   store_id              text   the store that sold the lines
+--   publisher_id          text   the credited publisher, or (unattributed)
+--   placed_orders         count  distinct orders with a line placed
+--   placed_lines          count  order lines placed
+--   placed_amount         money  net amount of the lines placed
+--   paid_orders           count  distinct orders with a line paid
+--   paid_lines            count  order lines paid
+--   paid_amount           money  net amount of these lines when paid
+--   estimated_commission  money  commission that payment forecasts
+--   completed_orders      count  distinct orders with a line completed
+--   completed_lines       count  order lines completed
+--   completed_amount      money  net amount of these lines when completed
+--   actual_commission     money  commission owed since completion
+--   cancelled_orders      count  distinct orders with a line cancelled
+--   cancelled_lines       count  order lines cancelled
+--   cancelled_amount      money  net amount of these lines when cancelled
 with movements as (
-    select report_date, line, movement, net_after, pending_commission, approved_commission
+    select report_date, line_key, movement, net_after, pending_commission, approved_commission
     from attribution.movements
     where is_effective
         and movement <> 'refunded'
@@ -34,15 +34,15 @@ with movements as (
 
 lines as (
     select
-        line,
+        line_key,
         order_id,
         store_id,
         case when status = 'attributed' then publisher_id else '(unattributed)' end
             as publisher_id
-    from attribution.moving_lines
+    from attribution.ledger_lines
 ),
 
--- One row per order, so that orders are counted once each below.
+-- One row per order, so that each order is counted once below.
 orders as (
     select
         report_date,
@@ -56,7 +56,7 @@ orders as (
         sum(approved_commission) as approved_commission
     from movements
     left join lines
-        on movements.line = lines.line
+        on movements.line_key = lines.line_key
     group by report_date, store_id, publisher_id, movement, order_id
 )
 

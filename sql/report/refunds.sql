@@ -1,24 +1,24 @@
--- What was given back, per day, store and publisher, and the commission that went with it.
+-- Refunds per day, store and publisher, and the commission that they take back.
 --
 -- grain:  one row per day, store and publisher with an effective refund
 -- key:    report_date, store_id, publisher_id
--- kept:   as report/refunds
--- reads:  attribution.movements, attribution.moving_lines
+-- kind:   stored
+-- reads:  attribution.movements, attribution.ledger_lines
 -- params: $from, $to
 -- columns:
 --   report_date        date   local date of the refunds
---   store_id           text   where it was ordered
---   publisher_id       text   who is credited, or (unattributed)
---   refunded_orders    count  distinct orders
---   refunded_lines     count  distinct order lines
+--   store_id           text   the store that sold the lines
+--   publisher_id       text   the credited publisher, or (unattributed)
+--   refunded_orders    count  distinct orders with a refund
+--   refunded_lines     count  distinct order lines with a refund
 --   refunds            count  refund events
---   refund_amount      money  what the net amounts fell by
---   full_refunds       count  refunds that gave back the last of a line
---   pending_reversed   money  forecast taken back
---   approved_reversed  money  owed commission taken back
+--   refund_amount      money  by how much the net amounts fell
+--   full_refunds       count  refunds after which nothing is left of the line
+--   pending_reversed   money  pending commission taken back
+--   approved_reversed  money  approved commission taken back
 with movements as (
     select
-        report_date, line, is_full_refund, sale_amount, pending_commission, approved_commission
+        report_date, line_key, is_full_refund, sale_amount, pending_commission, approved_commission
     from attribution.movements
     where is_effective
         and movement = 'refunded'
@@ -28,13 +28,13 @@ with movements as (
 
 lines as (
     select
-        line,
+        line_key,
         order_id,
         line_id,
         store_id,
         case when status = 'attributed' then publisher_id else '(unattributed)' end
             as publisher_id
-    from attribution.moving_lines
+    from attribution.ledger_lines
 ),
 
 refunded_lines as (
@@ -51,11 +51,11 @@ refunded_lines as (
         -sum(approved_commission) as approved_reversed
     from movements
     left join lines
-        on movements.line = lines.line
+        on movements.line_key = lines.line_key
     group by report_date, store_id, publisher_id, order_id, line_id
 ),
 
--- One row per order, so that orders are counted once each below.
+-- One row per order, so that each order is counted once below.
 orders as (
     select
         report_date,

@@ -1,35 +1,35 @@
--- Visits per day and where they came from, with the orders of the day that such visits earned.
+-- Visits per day and where they came from, with the orders of that day that such visits earned.
 --
 -- grain:  one row per link, page and kind of visitor on the day
 -- key:    report_date, publisher_id, tracking_id, store_id, country, device
--- kept:   as report/traffic
+-- kind:   stored
 -- reads:  report.visits, report.repeated_visits, report.earned_orders
 -- params: $date
 -- columns:
 --   report_date   date   local date of the visits, and of the orders
---   publisher_id  text   whose link it was
---   tracking_id   text   the publisher's own label, or (none)
---   store_id      text   store of the page landed on, or (none)
+--   publisher_id  text   the publisher whose link it was
+--   tracking_id   text   the publisher's own label for the link, or (none)
+--   store_id      text   the store of the page landed on, or (none)
 --   country       text   the click's country, or (none)
 --   device        text   the click's device, or (none)
 --   clicks        count  visits on the day
 --   visitors      count  distinct visitors, and buyers among visits without a visitor
---   orders        count  distinct orders placed on the day
---   order_lines   count  order lines placed on the day
---   order_amount  money  their amount
+--   orders        count  distinct orders placed on the day that such clicks earned
+--   order_lines   count  order lines of these orders that such clicks earned
+--   order_amount  money  amount of these lines, before refunds
 --
--- An order counts on the day it was placed, under the dimensions of the click that won it,
--- which may have happened weeks before: such rows have no clicks of their own.
+-- An order counts on the day it was placed, with the dimensions of the click that won it. That
+-- click may have happened weeks before, so a row may have orders and no clicks.
 with visits as (
     select
         publisher_id, tracking_id, store_id, country, device, visitor_id,
-        buyer_without_visitor, number
+        buyer_without_visitor, visit_hash
     from report.visits
     where report_date = $date
 ),
 
--- One row per visitor or, among visits without one, per buyer: counted below, each is distinct.
--- Nearly all visits are the only one of their kind, and need not be looked for among the others.
+-- One row per visitor, or per buyer where there is no visitor, so counting rows counts distinct
+-- ones. Nearly every visit is the only one with its hash, and is not compared with the others.
 visitors as (
     select
         publisher_id, tracking_id, store_id, country, device, visitor_id,
@@ -37,7 +37,9 @@ visitors as (
         1 as clicks
     from visits
     where not exists (
-        select 1 from report.repeated_visits as repeated where repeated.number = visits.number
+        select 1
+        from report.repeated_visits as repeated
+        where repeated.visit_hash = visits.visit_hash
     )
     union all
     select
@@ -46,7 +48,9 @@ visitors as (
         count(*) as clicks
     from visits
     where exists (
-        select 1 from report.repeated_visits as repeated where repeated.number = visits.number
+        select 1
+        from report.repeated_visits as repeated
+        where repeated.visit_hash = visits.visit_hash
     )
     group by
         publisher_id, tracking_id, store_id, country, device, visitor_id,

@@ -2,36 +2,36 @@
 --
 -- grain:  one row per event of an attributed line
 -- key:    report_date, event_id
--- kept:   as report/transaction_details
--- reads:  attribution.movements, attribution.moving_lines
+-- kind:   stored
+-- reads:  attribution.movements, attribution.ledger_lines
 -- params: $from, $to
 -- columns:
 --   report_date          date           local date of the event
 --   event_id             id             the order event
 --   movement             text           placed, paid, completed, cancelled or refunded
---   event_at             instant        when it happened
---   is_effective         boolean        whether it changed anything
+--   event_at             instant        when the event happened
+--   is_effective         boolean        whether the event changed anything
 --   order_id             id             the order
 --   line_id              text           the line within the order
---   buyer_id             id             who ordered
---   store_id             text           where
---   product_id           text           what
+--   buyer_id             id             the buyer who ordered
+--   store_id             text           the store that sold the line
+--   product_id           text           the product
 --   category_id          text           the product's category
 --   country              text           the order's country
---   publisher_id         text           who is credited
---   tracking_id          text           the publisher's own label
+--   publisher_id         text           the credited publisher
+--   tracking_id          text           the publisher's own label for the link
 --   click_id             id             the click that won
---   clicked_at           instant        when that visit happened
+--   clicked_at           instant        when the winning click happened
 --   placed_at            instant        when the line was placed
---   seconds_to_order     count          from the click to the order, rounded down
+--   seconds_to_order     count          seconds from the click to the order, rounded down
 --   commission_rate      rate           0.085 is 8.5 %
---   rate_source          text           product, category, store or default
+--   rate_source          text           source of the rate: product, category, store or default
 --   sale_amount          money          change of the line's net amount
---   pending_commission   money          change of the forecast
---   approved_commission  money          change of what is owed
---   original_amount      decimal(18,4)  the event's own, in the line's currency
---   original_currency    text           the line's currency, where there is such an amount
---   reason               text           the event's own
+--   pending_commission   money          change of the pending commission
+--   approved_commission  money          change of the approved commission
+--   original_amount      decimal(18,4)  the event's amount, in the line's currency
+--   original_currency    text           the line's currency; placed and refunded events only
+--   reason               text           why it was cancelled or refunded, as logged
 with movements as (
     select *
     from attribution.movements
@@ -42,7 +42,7 @@ with movements as (
 
 lines as (
     select *
-    from attribution.moving_lines
+    from attribution.ledger_lines
     where status = 'attributed'
 )
 
@@ -75,5 +75,5 @@ select
     movements.reason
 from movements
 inner join lines
-    on movements.line = lines.line
+    on movements.line_key = lines.line_key
 order by report_date, event_id

@@ -1,4 +1,4 @@
--- What the dates change in the forecast and in what is owed.
+-- The change of pending and approved commission on the dates.
 --
 -- reads:  attribution.movements
 select

@@ -1,4 +1,4 @@
--- How many order lines were placed on the dates, by what became of them.
+-- How many order lines were placed on the dates, by status.
 --
 -- reads:  attribution.conversions
 -- params: $from, $to

@@ -1,10 +1,10 @@
--- Events of the dates that make no movement: repeated placed events (A5), and orphans (M7),
--- which have no placed event of their line at or before them, or one that is too long ago.
+-- Events of the dates that make no movement: repeated placed events (A5) and orphans (M7).
 --
 -- reads:  clean.order_events, attribution.movements
 -- params: $from, $to
 --
--- All others make one movement each.
+-- An orphan has no counting placed event of its line at or before it within the horizon. Every
+-- other event makes one movement.
 with counted as (
     select event_type, 1 as unbooked
     from clean.order_events

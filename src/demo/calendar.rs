@@ -1,5 +1,5 @@
-//! The days of the demo world and the hours people are awake. Instants are microseconds since 1970,
-//! days count from the first landing date. Knows no rows.
+//! The days of the demo world, and the hours at which people are awake. Instants are microseconds
+//! since 1970. Days count from the first landing date. Refuses to know rows.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeZone, Utc};
 use chrono_tz::America::Los_Angeles;
@@ -28,8 +28,7 @@ impl Calendar {
         Calendar { first, report_days }
     }
 
-    /// One more than there are report dates: west of Greenwich a local evening is the next UTC
-    /// date.
+    /// One more than the report dates: in America a local evening has the next UTC date.
     pub fn landing_days(&self) -> u32 {
         self.report_days + 1
     }
@@ -47,12 +46,12 @@ impl Calendar {
         utc_midnight(self.date(day)).timestamp_micros()
     }
 
-    /// The day on which `at` happened; instants before the first count as the first.
+    /// The day of the instant `at`. Instants before the first day count as the first day.
     pub fn day_of(&self, at: i64) -> u32 {
         u32::try_from((at - self.start(0)) / DAY).unwrap_or(0)
     }
 
-    /// The date after so many percent of the world, never its first.
+    /// The date after so many percent of the world, never its first date.
     pub fn part(&self, percent: u32) -> NaiveDate {
         self.date(1 + self.report_days * percent / 100)
     }
@@ -90,7 +89,7 @@ pub fn local_midnight(date: NaiveDate) -> Option<DateTime<Utc>> {
     local.earliest().map(|instant| instant.to_utc())
 }
 
-/// Half open; an end may be open.
+/// A validity, half open. Either end may be open.
 #[derive(Clone, Copy, Default)]
 pub struct Span {
     pub from: Option<DateTime<Utc>>,
@@ -111,7 +110,7 @@ impl Span {
         Span { from: Some(from), to: None }
     }
 
-    /// Both ends as reference tables write them: a date alone is 00:00 UTC.
+    /// Both ends as reference tables have them: a date alone is 00:00 UTC.
     pub fn texts(&self) -> [String; 2] {
         [self.from, self.to].map(|end| end.map_or_else(String::new, instant_text))
     }

@@ -1,5 +1,5 @@
-//! What there is to click and to buy: publishers with their links, stores with their products.
-//! Knows no dates but those between which a link works.
+//! What people click and buy: publishers with their links, stores with their products. The only
+//! dates here are those between which a link is valid.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub const CATEGORIES: [&str; 20] = [
     "toys",
     "watches",
 ];
-/// Stores that take part at some time; those after them never do.
+/// The first stores, which are members at some time. The others never are.
 pub const PROGRAM_STORES: u32 = 40;
 const PUBLISHERS: usize = TRADES.len() * MASCOTS.len();
 const STORES: u32 = 44;
@@ -56,9 +56,9 @@ pub struct Catalog {
 
 pub struct Link {
     pub key: String,
-    /// The product it promotes; none for a campaign page.
+    /// The product that the link promotes. None for a campaign page.
     pub product: Option<u16>,
-    /// Owners one after the other, mostly just one.
+    /// Owners one after the other, mostly one.
     pub owners: Vec<Owner>,
 }
 
@@ -97,7 +97,7 @@ impl Catalog {
         skewed(rng, PRODUCTS, 6) as u16
     }
 
-    /// A link that works at `at`, or now and then one that no longer or not yet does.
+    /// A link that is valid at `at`, or sometimes one that is no longer or not yet valid.
     pub fn popular_link(&self, rng: &mut Pcg64Mcg, at: i64) -> u16 {
         loop {
             let link = skewed(rng, LINKS, 5);
@@ -145,7 +145,7 @@ fn stores(rng: &mut Pcg64Mcg, products: &[Product]) -> Vec<Store> {
     stores
 }
 
-/// Every trade with every mascot, neighbours having neither in common.
+/// Every trade with every mascot. Neighbours share neither.
 fn publishers() -> Vec<String> {
     let trades = TRADES.iter().cycle().zip(MASCOTS.iter().cycle());
     trades.take(PUBLISHERS).map(|(trade, mascot)| format!("{trade}-{mascot}")).collect()
@@ -161,7 +161,7 @@ fn links(rng: &mut Pcg64Mcg, calendar: &Calendar) -> Vec<Link> {
     keys.into_iter()
         .enumerate()
         .map(|(nth, key)| {
-            // Everyone has a link, some have dozens.
+            // Every publisher has a link, some have dozens.
             let rank =
                 if nth < PUBLISHERS { nth } else { skewed(rng, PUBLISHERS as u32, 3) as usize };
             let first = &publishers[rank];
@@ -197,7 +197,7 @@ fn owner(rng: &mut Pcg64Mcg, publisher: &str, valid: Span) -> Owner {
     }
 }
 
-/// Like `_DkV3x9Q`. No key begins with `_z`, which is left for links nobody made.
+/// A link key like `_DkV3x9Q`. No key begins with `_z`, which is for unknown links.
 fn key(rng: &mut Pcg64Mcg) -> String {
     let mut key = String::from("_D");
     for _ in 0..6 {

@@ -1,5 +1,5 @@
-//! Clicks as rows of the raw click log: their ids, their landing URLs. Decides nothing; a click
-//! says what it is.
+//! Clicks as rows of the raw click log: their ids, their URLs. Decides nothing: the click has all
+//! that is needed.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ fn batch(clicks: &[Arrival<Click>], catalog: &Catalog) -> Result<RecordBatch> {
     )?)
 }
 
-/// Twenty characters: the second, then a number that is the click's own.
+/// Twenty characters: the second, then the click's seed.
 fn append_id(column: &mut StringBuilder, click: &Click, text: &mut String) {
     if click.flaw == Some(ClickFlaw::NoId) {
         return append_missing(column, click.seed);

@@ -1,5 +1,5 @@
-//! Clicks as they happen: who, where, when, and what goes wrong with the row. Knows not how a row
-//! is written.
+//! Clicks as they happen: who, where, when, and what is wrong with the row. Refuses to know how a
+//! row is written.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -10,15 +10,14 @@ use super::dice::{choose_any, dice, one_in};
 use super::landing::{Delivery, Log};
 use super::people::Person;
 
-/// One click; what is not told here follows from `seed`, so that a second delivery is the same to
-/// the byte.
+/// One click. Everything else follows from `seed`, so that a second delivery has the same bytes.
 #[derive(Clone, Copy)]
 pub struct Click {
     pub at: i64,
     pub seed: u64,
     pub person: Person,
     pub link: u16,
-    /// Of the page landed on.
+    /// The product of the page landed on.
     pub product: Option<u16>,
     pub flaw: Option<ClickFlaw>,
 }
@@ -30,7 +29,7 @@ pub enum ClickFlaw {
     TooLate,
     /// The sender's clock is days ahead.
     InTheFuture,
-    /// It is some minutes ahead, which is forgiven.
+    /// The time is up to 50 minutes after the end of its date, which is allowed.
     FastClock,
     NoPromotionLink,
     UnknownLink,
@@ -91,11 +90,11 @@ fn flaw(rng: &mut Pcg64Mcg) -> Option<ClickFlaw> {
     }
 }
 
-/// A sample of those who clicked and have an account: they come back, and they buy.
+/// A sample of people who clicked and have an account. They come back, and they buy.
 pub struct Audience {
     pub today: Vec<Seen>,
-    /// Forgotten at random, about six days later on average: few are older than the attribution
-    /// window.
+    /// They are forgotten at random, after about six days on average. So few are older than the
+    /// attribution window.
     pub remembered: Vec<Seen>,
     memory: usize,
     rng: Pcg64Mcg,
@@ -113,7 +112,7 @@ impl Audience {
     const DAYS: u64 = 6;
 
     pub fn new(seed: u64, clicks_per_day: u64) -> Self {
-        // Seven of ten have an account.
+        // Seven of ten people have an account.
         let memory = (clicks_per_day * 7 / 10).clamp(1, Self::PER_DAY) * Self::DAYS;
         Audience {
             today: Vec::new(),

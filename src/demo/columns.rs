@@ -1,5 +1,5 @@
-//! Writing values into columns, fast: text without formatting machinery, null or empty where a
-//! value is missing.
+//! Writes values into columns fast: text without formatting macros, null or empty where a value is
+//! missing.
 
 use arrow::array::StringBuilder;
 
@@ -11,7 +11,7 @@ pub fn text_column(rows: usize, width: usize) -> StringBuilder {
     StringBuilder::with_capacity(rows, rows * width)
 }
 
-/// Logs leave values out in two ways, null and empty.
+/// A missing value: null or empty, because logs have both.
 pub fn append_missing(column: &mut StringBuilder, seed: u64) {
     if seed.is_multiple_of(2) {
         column.append_null();

@@ -1,9 +1,10 @@
-//! Chance in whole numbers, so that it falls alike on every machine. Knows no words of the trade.
+//! Random numbers from integers only, so that they are the same on every machine. Refuses to know
+//! clicks and orders.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// One stream of chance per use, so that a change in one leaves the others alone.
+/// A random number generator for one use, so that a change in one use does not change the others.
 pub fn dice(seed: u64, stream: u64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(mix(seed ^ mix(stream)))
 }
@@ -13,9 +14,9 @@ pub fn one_in(rng: &mut Pcg64Mcg, share: u32, of: u32) -> bool {
     rng.random_range(0..of) < share
 }
 
-/// A rank below `n`, the low ones far more often: each halving of the ranks, down to `n /
-/// 2^halvings`, is as likely as the next, which is Zipf's law in steps. Also good for delays:
-/// mostly short, sometimes very long.
+/// A rank below `n`. Low ranks are far more likely: each halving of the ranks, down to `n /
+/// 2^halvings`, is as likely as the next. This is Zipf's law in steps. It also suits delays, which
+/// are mostly short and sometimes very long.
 pub fn skewed(rng: &mut Pcg64Mcg, n: u32, halvings: u32) -> u32 {
     let halving = rng.random_range(0..=halvings);
     let end = n >> halving;
@@ -25,7 +26,7 @@ pub fn skewed(rng: &mut Pcg64Mcg, n: u32, halvings: u32) -> u32 {
 
 /// One of a list that is never empty.
 pub fn choose<'a, T>(rng: &mut Pcg64Mcg, items: &'a [T]) -> &'a T {
-    // Not a usize: its dice fall otherwise on other machines.
+    // Not a usize, whose random numbers depend on the machine.
     &items[rng.random_range(0..items.len() as u64) as usize]
 }
 
@@ -34,7 +35,7 @@ pub fn choose_any<'a, T>(rng: &mut Pcg64Mcg, items: &'a [T]) -> Option<&'a T> {
     if items.is_empty() { None } else { Some(choose(rng, items)) }
 }
 
-/// Scatters a number; different numbers stay different.
+/// Scatters a number. Different numbers stay different.
 pub fn mix(number: u64) -> u64 {
     let mut scattered = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     scattered = (scattered ^ (scattered >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! When rows reach the logs: mostly at once, sometimes late, sometimes twice. Knows not what a row
-//! says.
+//! When rows reach the logs: mostly at once, sometimes late, sometimes twice. Refuses to know what
+//! is in a row.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -7,18 +7,17 @@ use rand_pcg::Pcg64Mcg;
 use super::calendar::{Calendar, HOUR};
 use super::dice::one_in;
 
-/// As in the job file: rows later than this are refused.
+/// As in the job file. Later rows are rejected.
 const LATE_DAYS: u32 = 2;
 
-/// A log: what has happened or will happen, by the date on which it lands. What lands after the
-/// last date is dropped, since nobody will see it.
+/// A log: rows by the day on which they land. Rows that land after the last day are dropped.
 pub struct Log<'a, T> {
     calendar: &'a Calendar,
     days: Vec<Vec<Arrival<T>>>,
 }
 
 pub struct Arrival<T> {
-    /// Orders the rows of a landing date.
+    /// The rows of a landing date are sorted by it.
     arrived: i64,
     pub row: T,
 }
@@ -26,16 +25,16 @@ pub struct Arrival<T> {
 pub enum Delivery {
     /// Within the days a log may be late.
     Accepted,
-    /// After that.
+    /// Later than that.
     TooLate,
 }
 
 /// All rows of one landing date.
 pub struct Landed<T> {
-    /// Happened on earlier dates.
+    /// Rows of earlier dates.
     pub stragglers: Vec<Arrival<T>>,
     pub current: Vec<Arrival<T>>,
-    /// Did the stragglers come as a file of their own?
+    /// Whether the stragglers are in a separate file.
     pub parts: Parts,
 }
 
@@ -50,7 +49,7 @@ impl<'a, T: Copy> Log<'a, T> {
         Log { calendar, days }
     }
 
-    /// Takes in a row that happens at `at`.
+    /// Adds a row that happens at `at`.
     pub fn send(&mut self, rng: &mut Pcg64Mcg, at: i64, delivery: Delivery, row: T) {
         let days_late = match delivery {
             Delivery::Accepted => days_late(rng),
@@ -70,7 +69,7 @@ impl<'a, T: Copy> Log<'a, T> {
         }
     }
 
-    /// Hands over a landing date, oldest arrival first.
+    /// Takes the rows of a landing date, oldest arrival first.
     pub fn land(&mut self, day: u32) -> Landed<T> {
         let mut stragglers =
             self.days.get_mut(day as usize).map(std::mem::take).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! A made-up world for `lookback demo`: raw logs, reference tables and a job file like an affiliate
 //! network's.
 //!
-//! It invents inputs and knows nothing of how they are cleaned, attributed or paid. The same scale
-//! gives the same bytes: no clock, no hash order, nothing but the seed. Days are written one after
-//! the other, and only what still has to happen or to land is kept in memory.
+//! Refuses to know how the inputs are cleaned, attributed or paid. The same scale gives the same
+//! bytes: no clock, no hash order, only the seed. Days are written one after the other, and only
+//! what has still to happen or to land is in memory.
 
 mod calendar;
 mod catalog;
@@ -31,15 +31,15 @@ use catalog::Catalog;
 use clicks::{Audience, Clicks};
 use orders::Orders;
 
-/// How large a world, and where it begins.
+/// How large a world is, and when it begins.
 #[derive(Debug, Clone)]
 pub struct Scale {
-    /// Report dates worth running. The logs cover one UTC date more, for the last local evening.
+    /// The number of report dates. The logs have one UTC date more, for the last local evening.
     pub days: u32,
-    /// Clicks that happen on a UTC date of an average week; some rows come twice, so logs hold
-    /// about 1 % more.
+    /// Clicks that happen on an average UTC date. Logs have about 1 % more rows, because some come
+    /// twice.
     pub clicks_per_day: u64,
-    /// Order **lines** placed on a UTC date of an average week. Each brings about three events.
+    /// Order **lines** placed on an average UTC date. Each has about three events.
     pub orders_per_day: u64,
     pub seed: u64,
     /// The first report date and the first landing date.
@@ -47,7 +47,7 @@ pub struct Scale {
 }
 
 impl Default for Scale {
-    /// Large enough for every rule to show, small enough to wait for; daylight saving begins on its
+    /// Large enough to show every rule, small enough to be quick. Daylight saving begins on its
     /// eighth day.
     fn default() -> Self {
         const SPRING: NaiveDate = match NaiveDate::from_ymd_opt(2026, 3, 1) {
@@ -70,8 +70,8 @@ pub struct World {
     pub order_events: u64,
 }
 
-/// Fills `dir` (made if need be; files of an older world are overwritten) and calls `on_day(done,
-/// total)` after each landing date.
+/// Writes a world to `dir`, which is created if missing. Overwrites files of an older world. Calls
+/// `on_day(done, total)` after each landing date. Errors: a file cannot be written.
 pub fn write_world(dir: &Path, scale: &Scale, on_day: &mut dyn FnMut(u32, u32)) -> Result<World> {
     ensure!(scale.days > 0, "a world needs at least one day");
 

@@ -1,4 +1,4 @@
-//! Order events as rows of the raw order log. Decides nothing; an event says what it is.
+//! Order events as rows of the raw order log. Decides nothing: the event has all that is needed.
 
 use std::sync::Arc;
 

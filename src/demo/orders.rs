@@ -1,5 +1,5 @@
-//! Orders and what becomes of them: placed, paid, completed or cancelled, refunded, and what goes
-//! wrong with the rows. Knows not how a row is written, nor who earns what.
+//! Orders and what happens to them: placed, paid, completed or cancelled, refunded, and what is
+//! wrong with the rows. Refuses to know how a row is written and who earns what.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -11,7 +11,7 @@ use super::dice::{choose, choose_any, dice, one_in, skewed};
 use super::landing::{Delivery, Log};
 use super::people::{Currency, Person};
 
-/// One event of an order line; what is not told here follows from `seed`.
+/// One event of an order line. Everything else follows from `seed`.
 #[derive(Clone, Copy)]
 pub struct Event {
     pub at: i64,
@@ -73,7 +73,7 @@ impl<'a> Orders<'a> {
         Orders { log: Log::new(calendar), rng: dice(seed, 4), calendar, catalog, placed: 0 }
     }
 
-    /// Orders of so many lines in all, with everything that will ever happen to them.
+    /// Draws orders with so many lines in all, and everything that will happen to them.
     pub fn draw_day(&mut self, day: u32, lines: u64, audience: &Audience) {
         let mut left = lines;
         while left > 0 {
@@ -90,7 +90,7 @@ impl<'a> Orders<'a> {
     }
 
     fn draw_order(&mut self, day: u32, lines: u8, audience: &Audience) {
-        let (person, placed_at, wanted) = self.shopper(day, audience);
+        let (person, placed_at, wanted) = self.buyer(day, audience);
         let paid_at = one_in(&mut self.rng, 94, 100).then(|| placed_at + self.minutes(1, 600));
         self.placed += 1;
         let mut product = match wanted {
@@ -104,8 +104,8 @@ impl<'a> Orders<'a> {
         }
     }
 
-    /// Who buys, when, and the product they clicked on. Six of ten have clicked of late.
-    fn shopper(&mut self, day: u32, audience: &Audience) -> (Person, i64, Option<u16>) {
+    /// Who buys, when, and the product they clicked on. Six of ten clicked recently.
+    fn buyer(&mut self, day: u32, audience: &Audience) -> (Person, i64, Option<u16>) {
         let habit = self.rng.random_range(0..100);
         let at = self.calendar.waking_moment(&mut self.rng, day);
         let seen = match habit {
@@ -117,7 +117,7 @@ impl<'a> Orders<'a> {
             _ => None,
         };
         match seen {
-            Some(shopper) if shopper.0.has_account() => shopper,
+            Some(buyer) if buyer.0.has_account() => buyer,
             _ => (self.catalog.people.never_clicking(&mut self.rng), at, None),
         }
     }
@@ -193,7 +193,7 @@ impl<'a> Orders<'a> {
         }
     }
 
-    /// Refunds of every kind: of a part, of all, of more than is left, before and after completion.
+    /// Refunds of every kind: of a part, all, or more than is left, before and after completion.
     fn complain(&mut self, line: Line, paid_at: i64, completed_at: i64) {
         let early = paid_at + (completed_at - paid_at) / 2;
         let late = completed_at + self.between(HOUR, 10 * DAY);

@@ -1,4 +1,4 @@
-//! Parquet files of a landing date. Knows no columns and keeps one batch in memory.
+//! Parquet files of a landing date. Refuses to know columns. Only one batch is in memory.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,13 +17,13 @@ const ROW_GROUP_ROWS: usize = 262_144;
 
 /// How a log becomes columns.
 pub struct Table<T> {
-    /// Columns with hardly a value twice: dictionaries and bounds would only cost time.
+    /// Columns whose values hardly repeat: dictionaries and bounds would only take time.
     pub distinct: &'static [&'static str],
     pub batch: fn(&[Arrival<T>], &Catalog) -> Result<RecordBatch>,
 }
 
 /// Writes a landing date's `part-0.parquet`, even if it is empty, and `part-1.parquet` when
-/// stragglers came apart. Returns the number of rows.
+/// stragglers have a separate file. Returns the number of rows.
 pub fn write<T>(dir: &Path, table: &Table<T>, catalog: &Catalog, landed: Landed<T>) -> Result<u64> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let rows = landed.stragglers.len() + landed.current.len();

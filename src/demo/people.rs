@@ -1,5 +1,5 @@
-//! Who clicks and who buys. A person is a number; all else about them follows from it, so nobody is
-//! kept in memory.
+//! Who clicks and who buys. A person is a number, and everything else about them follows from it.
+//! So no person is in memory.
 
 use rand_pcg::Pcg64Mcg;
 
@@ -43,7 +43,7 @@ impl Currency {
         }
     }
 
-    /// A price of so many US cents as shops abroad would round it, in ten-thousandths.
+    /// A price of so many US cents as shops abroad round it, in ten-thousandths of the currency.
     pub fn price(self, us_cents: i64) -> i64 {
         match self {
             Currency::Usd => us_cents * 100,
@@ -54,8 +54,8 @@ impl Currency {
     }
 }
 
-/// How many people there are: the first half clicks, a few of them very often; the other half only
-/// ever buys.
+/// How many people there are. The first half clicks, a few of them very often. The other half never
+/// clicks, and only buys.
 pub struct People {
     clicking: u32,
 }
@@ -76,14 +76,14 @@ impl People {
         Person(self.clicking + skewed(rng, self.clicking, 6))
     }
 
-    /// All that may click, the busiest first.
+    /// All who may click, the busiest first.
     pub fn busiest_first(&self) -> impl Iterator<Item = Person> {
         (0..self.clicking).map(Person)
     }
 }
 
 impl Person {
-    /// The others look around and never buy.
+    /// People without an account never buy.
     pub fn has_account(self) -> bool {
         self.trait_below(1, 10) < 7
     }
@@ -93,7 +93,7 @@ impl Person {
         push_digits(text, 2_000_000_000 + scattered, 10);
     }
 
-    /// Cookies or devices this person is seen with.
+    /// The number of cookies or devices of this person.
     pub fn visitors(self) -> u64 {
         match self.trait_below(2, 10) {
             0..6 => 1,
@@ -110,7 +110,7 @@ impl Person {
         DEVICES[self.trait_below(10 + visitor, DEVICES.len() as u64) as usize]
     }
 
-    /// Has the network learned whose cookie this is?
+    /// Whether the network knows whose cookie this is.
     pub fn is_identified(self, visitor: u64) -> bool {
         self.has_account() && self.trait_below(20 + visitor, 10) < 6
     }

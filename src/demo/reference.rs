@@ -1,5 +1,5 @@
-//! The reference tables: links, memberships, rates, exchange rates, identities. Makes up the terms
-//! of the program and knows nobody's orders.
+//! The reference tables: links, memberships, rates, exchange rates, identities. Invents the terms
+//! of the program. Refuses to know orders.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,9 +14,9 @@ use super::calendar::{Calendar, Span, local_midnight, utc_midnight};
 use super::catalog::{CATEGORIES, Catalog, PROGRAM_STORES};
 use super::dice::{dice, one_in};
 
-/// Cookies whose owner the network knows; a large world has no more.
+/// The most cookies whose owner the network knows, even in a large world.
 const MOST_IDENTITIES: usize = 200_000;
-/// Currency and the rate the world begins with, in 10^-8 dollars.
+/// Currencies, and the rates with which the world begins, in 10^-8 dollars.
 const FX: [(&str, i64); 3] = [("EUR", 108_420_000), ("GBP", 127_150_000), ("JPY", 668_000)];
 
 pub fn write(dir: &Path, seed: u64, calendar: &Calendar, catalog: &Catalog) -> Result<()> {
@@ -41,7 +41,7 @@ fn write_links(path: &Path, catalog: &Catalog) -> Result<()> {
     Ok(table.flush()?)
 }
 
-/// Most stores stay; some join, leave, or leave and come back while the world lasts.
+/// Most stores stay members. Some join, leave, or leave and come back while the world lasts.
 fn write_stores(
     path: &Path,
     rng: &mut Pcg64Mcg,
@@ -52,7 +52,7 @@ fn write_stores(
     for (store, nth) in catalog.stores.iter().zip(0..PROGRAM_STORES) {
         let long_ago = Some(utc_midnight(calendar.before(rng.random_range(60..900))));
         let memberships = match nth % 10 {
-            // The first ten sell most; were they to go, little would be left.
+            // The first ten sell most. Without them little would be left.
             _ if nth < 10 => vec![Span { from: long_ago, to: None }],
             3 => vec![Span::since(midnight(calendar.part(15 + nth))?)],
             5 => vec![Span { from: long_ago, to: Some(midnight(calendar.part(35 + nth))?) }],
@@ -73,8 +73,8 @@ fn write_stores(
     Ok(table.flush()?)
 }
 
-/// Rates of every scope. Every fifth changes at a midnight of the program, some last for a week
-/// only.
+/// Rates of every scope. Every fifth changes at a midnight of the program. Some are valid for one
+/// week only.
 fn write_rates(
     path: &Path,
     rng: &mut Pcg64Mcg,
@@ -113,7 +113,7 @@ fn write_rates(
     Ok(table.flush()?)
 }
 
-/// Bank days only, from before the first day to the last: at weekends Friday's rate holds.
+/// Rates of bank days only, from before the first day to the last. At weekends Friday's applies.
 fn write_fx_rates(path: &Path, rng: &mut Pcg64Mcg, calendar: &Calendar) -> Result<()> {
     let mut table = create(path, &["currency", "rate_date", "rate"])?;
     let last = calendar.date(calendar.landing_days());
@@ -153,7 +153,7 @@ fn create(path: &Path, header: &[&str]) -> Result<Writer<File>> {
     Ok(table)
 }
 
-/// Of the program's day: terms change when its date does.
+/// Midnight in the program's zone, when terms change.
 fn midnight(date: NaiveDate) -> Result<DateTime<Utc>> {
     local_midnight(date).with_context(|| format!("{date} has no midnight in the program's zone"))
 }

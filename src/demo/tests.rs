@@ -1,4 +1,4 @@
-//! The demo world can be made twice and does not show it.
+//! The demo world is the same when it is made twice.
 
 use std::collections::BTreeMap;
 use std::fs;

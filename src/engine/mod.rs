@@ -1,18 +1,15 @@
-//! The query engine: a session that runs the SQL files over tables in Parquet files, and over those
-//! that are kept for the run only. The only folder that knows DataFusion's session.
+//! The query engine: a session that runs the SQL files over stored tables (Parquet files) and over
+//! temporary tables of the run.
 //!
-//! Refuses to know what a table means, and to put SQL together: a model's text is parsed as it
-//! stands, its parameters are bound as values.
+//! Invariants: only this folder makes DataFusion sessions (a ban in `clippy.toml`). A model's text
+//! is parsed unchanged and its parameters are bound as values: no SQL is built from strings.
+//! Refuses to know what a table means.
 
-mod counted;
-pub mod files;
-pub mod hash64;
-mod keep;
-mod local_date;
-mod look_up;
-mod repeated;
+pub mod functions;
+mod lookup_join;
+mod materialise;
+pub mod parquet_table;
 mod scratch;
-pub mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -25,6 +22,7 @@ use arrow::array::RecordBatch;
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
+use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -36,33 +34,34 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::location::Location;
 use crate::model::Model;
-use crate::place::Place;
 use scratch::{Scratch, ScratchTable};
 
-/// How the engine splits work. Never changes a row.
+/// How the engine splits work and bounds memory. It never changes a row.
 #[derive(Debug, Clone)]
 pub struct Tuning {
     pub partitions: usize,
     pub batch_size: usize,
-    /// Bytes that sorts, joins and aggregates may hold together; beyond it they use disk.
+    /// Bytes that sorts, joins and aggregates may hold before they use disk. None: no limit.
     pub memory: Option<usize>,
-    /// Where one row of so many is wanted, or fewer, it pays to find these before the rest of each
-    /// row is decoded.
-    pub few: u64,
+    /// Where fewer than one row in so many is wanted, the wanted rows are found before their other
+    /// columns are decoded.
+    pub selective_ratio: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Tuning { partitions, batch_size: 32_768, memory: None, few: 100 }
+        Tuning { partitions, batch_size: 32_768, memory: None, selective_ratio: 100 }
     }
 }
 
 impl Tuning {
-    /// As the machine offers, within a limit. Only a part of it can be watched over: windows, files
-    /// being read and written and the program itself need memory too. A limit also means one
-    /// partition, for an exchange between partitions can come to a halt when it has to use disk.
+    /// The default, or one for a limit in bytes. Half of the limit is for sorts, joins and
+    /// aggregates, which the engine accounts for. The other half is for windows, files and the
+    /// program itself, which it does not account for. A limit also means one partition, because an
+    /// exchange between partitions can block when it has to use disk.
     pub fn within(memory_limit: Option<usize>) -> Tuning {
         match memory_limit {
             None => Tuning::default(),
@@ -71,25 +70,26 @@ impl Tuning {
     }
 }
 
-/// Values for the `$names` of the SQL files.
+/// Values for the `$names` of the SQL files, by name.
 pub type Params = HashMap<&'static str, ScalarValue>;
 
-/// Other texts in place of SQL files, by the table's name.
-pub type Replacements = BTreeMap<&'static str, String>;
+/// Texts that replace SQL files, by the table's name. Tests break a table with them.
+pub type SqlOverrides = BTreeMap<&'static str, String>;
 
-/// A session, and a scratch folder for tables that are kept for the run only.
+/// A session, and the temporary tables of a run.
 pub struct Engine {
     session: SessionContext,
-    instead: Replacements,
+    sql_overrides: SqlOverrides,
     scratch: Arc<Scratch>,
-    /// Tables that are kept for the run.
-    kept: Mutex<BTreeMap<String, Arc<ScratchTable>>>,
+    temporary: Mutex<BTreeMap<String, Arc<ScratchTable>>>,
 }
 
-const SCHEMAS: [&str; 6] = ["raw", "reference", "clean", "attribution", "report", "check"];
+/// The schemas of the catalog.
+const SCHEMAS: [&str; 7] =
+    ["raw", "reference", "rule", "clean", "attribution", "report", "explain"];
 
 impl Engine {
-    pub fn new(tuning: &Tuning, instead: Replacements) -> Result<Engine> {
+    pub fn new(tuning: &Tuning, sql_overrides: SqlOverrides) -> Result<Engine> {
         let mut config = SessionConfig::new()
             .with_target_partitions(tuning.partitions.max(1))
             .with_batch_size(tuning.batch_size.max(1))
@@ -97,71 +97,87 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
-        // Rows are sorted in one piece: to sort pieces and merge them takes longer.
+        // Sorting all rows at once is faster than sorting pieces and merging them.
         options.execution.sort_in_place_threshold_bytes = 256 << 20;
-        // What fits into memory is looked up where the other rows are: sending these to it costs more.
+        // A build side that fits into memory is not partitioned: exchanging rows is slower.
         options.optimizer.hash_join_single_partition_threshold = 256 << 20;
         options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
         let scratch = Arc::new(Scratch::new(tuning.memory.is_some())?);
         let runtime = runtime(tuning, &scratch)?;
-        Engine::of(config, runtime, scratch, instead)
+        Engine::of(config, runtime, scratch, sql_overrides)
     }
 
-    /// One for work that is done beside this one's: knows none of its tables, and shares its memory
-    /// and its scratch folder.
-    pub fn beside(&self) -> Result<Engine> {
+    /// An engine for parallel work. It shares the memory limit and the scratch folder, and has none
+    /// of the tables.
+    pub fn fork(&self) -> Result<Engine> {
         let (config, runtime) = (self.session.copied_config(), self.session.runtime_env());
-        Engine::of(config, runtime, self.scratch.clone(), self.instead.clone())
+        Engine::of(config, runtime, self.scratch.clone(), self.sql_overrides.clone())
     }
 
     fn of(
         config: SessionConfig,
         runtime: Arc<RuntimeEnv>,
         scratch: Arc<Scratch>,
-        instead: Replacements,
+        sql_overrides: SqlOverrides,
     ) -> Result<Engine> {
         let mut rules = PhysicalOptimizer::new().rules;
-        rules.push(Arc::new(look_up::LookUps));
+        rules.push(Arc::new(lookup_join::UseLookupJoins));
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules);
+        #[expect(clippy::disallowed_methods, reason = "here sessions are made")]
         let session = SessionContext::new_with_state(state.build());
-        session.register_udf(hash64::hash64());
-        session.register_udf(local_date::local_date());
-        session.register_udaf(repeated::repeated());
-        session.register_udwf(counted::counted());
+        functions::register(&session);
         let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
-        let engine = Engine { session, instead, scratch, kept: Mutex::default() };
-        engine
-            .add_store(&Place::parse(&engine.scratch.path().to_string_lossy(), Path::new("/"))?)?;
+        let engine = Engine { session, sql_overrides, scratch, temporary: Mutex::default() };
+        engine.add_store(&Location::parse(
+            &engine.scratch.path().to_string_lossy(),
+            Path::new("/"),
+        )?)?;
         Ok(engine)
     }
 
-    pub fn session(&self) -> &SessionContext {
-        &self.session
+    /// Plans a user's query over the registered tables. Errors: a statement that writes or changes
+    /// the session; SQL that does not parse; unknown names.
+    pub async fn read_only(&self, sql: &str) -> datafusion::common::Result<DataFrame> {
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        self.session.sql_with_options(sql, read_only).await
     }
 
-    /// Makes the place's store reachable for queries.
-    pub fn add_store(&self, place: &Place) -> Result<()> {
-        let url = place.store_url()?;
-        self.session.register_object_store(url.as_ref(), place.store().clone());
+    /// The rows of a registered table.
+    pub async fn table(&self, name: &str) -> Result<DataFrame> {
+        Ok(self.session.table(name).await?)
+    }
+
+    /// The rows of a table that is not registered.
+    pub fn read(&self, table: Arc<dyn TableProvider>) -> Result<DataFrame> {
+        Ok(self.session.read_table(table)?)
+    }
+
+    /// Makes the location's store reachable for queries.
+    pub fn add_store(&self, location: &Location) -> Result<()> {
+        let url = location.store_url()?;
+        self.session.register_object_store(url.as_ref(), location.store().clone());
         Ok(())
     }
 
-    /// Makes a table known under `layer.table`, in place of what had that name.
+    /// Registers a table as `layer.table`. It replaces the table of that name.
     pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
         self.session.deregister_table(name)?;
         self.session.register_table(name, table)?;
         Ok(())
     }
 
-    /// Plans a model with its parameters. Errors: the SQL does not parse or plan, which tests
-    /// rule out.
+    /// Plans a model with its parameters. Errors: SQL that does not parse or plan, which tests rule
+    /// out.
     pub async fn plan(&self, model: &Model, params: &Params) -> Result<DataFrame> {
         self.plan_in(self.session.state(), model, params).await
     }
@@ -184,7 +200,7 @@ impl Engine {
     ) -> Result<DataFrame> {
         let state = if model.keeps_order { in_order_read(state) } else { state };
         let dialect = state.config().options().sql_parser.dialect;
-        let sql = self.instead.get(model.name).map_or(model.sql, String::as_str);
+        let sql = self.sql_overrides.get(model.name).map_or(model.sql, String::as_str);
         let statement = state.sql_to_statement(sql, &dialect)?;
         let plan = state.statement_to_plan(statement).await?;
         let values: Vec<(&str, ScalarValue)> = params
@@ -196,8 +212,8 @@ impl Engine {
         Ok(DataFrame::new(state, plan))
     }
 
-    /// Runs a model and hands out its rows as they come, partition after partition: without an
-    /// `order by` rows are in the order of the tables that are read.
+    /// Runs a model and streams its rows, partition after partition. Without an `order by` they
+    /// come in the order of the tables that are read.
     pub async fn stream(
         &self,
         model: &Model,
@@ -206,15 +222,14 @@ impl Engine {
         self.stream_in(self.session.state(), model, params).await
     }
 
-    /// The same on some of the cores, at least one, for work that is done for many partitions side
-    /// by side.
+    /// The same on so many cores, at least one. For many queries that run in parallel.
     pub async fn stream_on(
         &self,
         cores: usize,
         model: &Model,
         params: &Params,
     ) -> Result<SendableRecordBatchStream> {
-        self.stream_in(self.on(cores), model, params).await
+        self.stream_in(self.with_cores(cores), model, params).await
     }
 
     async fn stream_in(
@@ -229,9 +244,9 @@ impl Engine {
             let plan = timed("physical plan", frame.create_physical_plan()).await?;
             let schema = plan.schema();
             let partitions = execute_stream_partitioned(plan.clone(), task)?;
-            let partitions: Vec<_> = partitions.into_iter().map(ahead).collect();
-            let told = Told { what: model.name, plan };
-            let rows = stream::iter(partitions).flatten().inspect(move |_| _ = &told);
+            let partitions: Vec<_> = partitions.into_iter().map(prefetch).collect();
+            let trace = TraceOnDrop { what: model.name, plan };
+            let rows = stream::iter(partitions).flatten().inspect(move |_| _ = &trace);
             let rows: SendableRecordBatchStream =
                 Box::pin(RecordBatchStreamAdapter::new(schema, rows));
             anyhow::Ok(rows)
@@ -245,17 +260,17 @@ impl Engine {
         timed(model.name, rows).await.with_context(|| format!("cannot run {}", model.name))
     }
 
-    fn on(&self, cores: usize) -> SessionState {
+    fn with_cores(&self, cores: usize) -> SessionState {
         let mut state = self.session.state();
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = cores.max(1);
-        // Sorting pieces to merge them pays where each is sorted by a core of its own.
+        // Sorting pieces and merging them is faster only if each piece has its own core.
         options.optimizer.repartition_sorts = cores > 1;
         state
     }
 }
 
-/// For joins of which the right side is handed on in its order, whatever the sizes of both.
+/// For models that keep the order in which rows are read: no join swaps or repartitions its inputs.
 fn in_order_read(mut state: SessionState) -> SessionState {
     let options = state.config_mut().options_mut();
     options.optimizer.join_reordering = false;
@@ -264,8 +279,8 @@ fn in_order_read(mut state: SessionState) -> SessionState {
     state
 }
 
-/// The same rows, computed in a task of their own while those before them are worked on.
-fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+/// The same rows, computed ahead in a separate task.
+fn prefetch(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let mut builder = RecordBatchReceiverStream::builder(rows.schema(), 4);
     let to = builder.tx();
     builder.spawn(async move {
@@ -279,7 +294,7 @@ fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
     builder.build()
 }
 
-/// Logs how long a step took, for whoever asks where the time goes (`LOOKBACK_LOG=lookback=debug`).
+/// Logs how long a step took (`LOOKBACK_LOG=lookback=debug`).
 pub async fn timed<T>(what: &str, step: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     let done = step.await;
@@ -287,13 +302,13 @@ pub async fn timed<T>(what: &str, step: impl Future<Output = T>) -> T {
     done
 }
 
-/// Logs what a plan's operators did, when it is done with (`LOOKBACK_LOG=lookback=trace`).
-struct Told {
+/// Logs what a plan's operators did when the plan is dropped (`LOOKBACK_LOG=lookback=trace`).
+struct TraceOnDrop {
     what: &'static str,
     plan: Arc<dyn ExecutionPlan>,
 }
 
-impl Drop for Told {
+impl Drop for TraceOnDrop {
     fn drop(&mut self) {
         if tracing::enabled!(tracing::Level::TRACE) {
             let plan = DisplayableExecutionPlan::with_metrics(self.plan.as_ref());
@@ -302,7 +317,7 @@ impl Drop for Told {
     }
 }
 
-/// Where spilled rows go, and how much may be in memory.
+/// Spills to the scratch folder, within the memory limit.
 fn runtime(tuning: &Tuning, scratch: &Scratch) -> Result<Arc<RuntimeEnv>> {
     let spilled = DiskManagerMode::Directories(vec![scratch.path().to_owned()]);
     let disk = DiskManagerBuilder::default().with_mode(spilled);

@@ -7,16 +7,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::{Holder, is_held};
-use crate::place::Place;
+use crate::location::Location;
 use crate::stop::Stop;
 
-/// Held until dropped, or until the process ends, however it ends.
+/// Held until dropped, or until the process ends for any reason.
 pub struct FileLock {
     _file: File,
 }
 
 impl FileLock {
-    pub fn take(root: &Place, folder: &Path, holder: &Holder) -> Result<FileLock, Stop> {
+    pub fn take(root: &Location, folder: &Path, holder: &Holder) -> Result<FileLock, Stop> {
         let path = folder.join("_lookback/lock");
         let mut file = open(&path)?;
         match file.try_lock() {

@@ -1,10 +1,10 @@
-//! The lock of a root on object storage: a lease, kept as one object that its holder changes every
-//! few seconds, always on the condition that nobody else did.
+//! The lock of a root on object storage: a lease. It is one object that its holder changes every
+//! few seconds, on the condition that no other run has changed it.
 //!
-//! No clock is compared with another: a run that wants the lease watches the object, and takes it
-//! over only after it has not changed for longer than a living holder would let pass. A holder that
-//! was merely asleep finds its next change refused and ends. Rests on conditional puts, so a store
-//! that ignores their conditions is found out by a probe and refused.
+//! Clocks of two machines are never compared. A run that wants the lease watches the object, and
+//! takes it over only after it has not changed for longer than a live holder would wait. A holder
+//! that was only suspended finds its next change refused, and ends. The lease needs conditional
+//! puts, so a probe detects and refuses a store that ignores conditions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use super::{Holder, Pace, is_held};
-use crate::place::Place;
+use crate::location::Location;
 use crate::stop::Stop;
 
 /// What the object says.
@@ -30,7 +30,7 @@ struct Content {
     beat: u64,
 }
 
-/// Held, and kept alive in the background, until released.
+/// Held until released. A task in the background renews it.
 pub struct Lease {
     pub was_taken_over: bool,
     held: Arc<Held>,
@@ -39,8 +39,8 @@ pub struct Lease {
 }
 
 struct Held {
-    root: Place,
-    object: Place,
+    root: Location,
+    object: Location,
     holder: Holder,
     pace: Pace,
     state: Mutex<State>,
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl Lease {
-    pub async fn take(root: &Place, holder: &Holder, pace: Pace) -> Result<Lease, Stop> {
+    pub async fn take(root: &Location, holder: &Holder, pace: Pace) -> Result<Lease, Stop> {
         probe(root, holder).await?;
         let object = root.child("_lookback/lock").unwatched();
         let mine = Content { holder: Some(holder.clone()), beat: 0 };
@@ -99,8 +99,8 @@ impl Lease {
     }
 
     fn hold(
-        root: &Place,
-        object: Place,
+        root: &Location,
+        object: Location,
         holder: &Holder,
         pace: Pace,
         put: PutResult,
@@ -120,7 +120,7 @@ impl Lease {
         let heartbeat = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pace.heartbeat).await;
-                if let Err(why) = beating.beat().await {
+                if let Err(why) = beating.renew().await {
                     let _ = tell.send(Some(why));
                     return;
                 }
@@ -130,7 +130,7 @@ impl Lease {
     }
 
     pub async fn confirm(&self) -> Result<(), Stop> {
-        match self.held.beat().await {
+        match self.held.renew().await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let silence = anyhow::anyhow!("{}: the store does not answer", self.held.object);
@@ -167,16 +167,16 @@ impl Drop for Lease {
 }
 
 impl Held {
-    /// Changes the object; false when the store does not answer, which is borne for a while.
-    /// Errors: why the lease is lost.
-    async fn beat(&self) -> Result<bool, String> {
+    /// Changes the object. False when the store does not answer, which is tolerated for a while.
+    /// Errors: the lease is lost; the text names the new holder.
+    async fn renew(&self) -> Result<bool, String> {
         let mut state = self.state.lock().await;
         let beat = state.beat + 1;
         let content = Content { holder: Some(self.holder.clone()), beat };
         let put = put(&self.object, &content, PutMode::Update(state.version.clone())).await;
         let version = match put {
             Ok(put) => Some(put.into()),
-            // The change may have been made, and its answer lost: then the object is still ours.
+            // The change may have been made and its answer lost. Then the object is still ours.
             Err(error) if is_refused(&error) => match read(&self.object).await {
                 Ok(Some((found, version))) if found.holder.as_ref() == Some(&self.holder) => {
                     Some(version)
@@ -193,22 +193,23 @@ impl Held {
                 Ok(true)
             }
             None if state.changed.elapsed() < self.pace.give_up => Ok(false),
-            None => Err("nobody knows whom, for the store does not answer".to_owned()),
+            None => Err("an unknown run, because the store does not answer".to_owned()),
         }
     }
 
     fn lost(&self, to: &str) -> Stop {
-        Stop::later(format!("{}: the lock was lost; it is held by {to}", self.root))
-            .hint("this run was not heard of for too long; what it had not published is dropped")
+        Stop::later(format!("{}: the lock was lost; it is held by {to}", self.root)).hint(
+            "this run did not renew the lock for too long; what it had not published is dropped",
+        )
     }
 }
 
-/// Tries, on an object of its own, whether the store heeds conditions. Errors: exit 2 when it does
-/// not; exit 1 when it cannot be written to.
-async fn probe(root: &Place, holder: &Holder) -> Result<(), Stop> {
+/// Tries, on a separate object, whether the store supports conditional puts. Errors: exit 2 when it
+/// does not; exit 1 when it cannot be written to.
+async fn probe(root: &Location, holder: &Holder) -> Result<(), Stop> {
     let object = root.child(&format!("_lookback/probe-{}", holder.run_id));
     let content = |beat| Content { holder: Some(holder.clone()), beat };
-    // An answer that was lost makes the store repeat our own change, and refuse it: so look.
+    // After a lost answer the client repeats the put, and is refused. So read the object.
     let is_there = async |beat| {
         let found = read(&object).await?.filter(|(found, _)| found.beat == beat);
         Ok::<_, Stop>(found.map(|(_, version)| version))
@@ -216,7 +217,7 @@ async fn probe(root: &Place, holder: &Holder) -> Result<(), Stop> {
     let first: UpdateVersion = match put(&object, &content(0), PutMode::Create).await {
         Ok(put) => put.into(),
         Err(error) if is_refused(&error) => {
-            is_there(0).await?.context("a probe that nobody wrote")?
+            is_there(0).await?.context("a probe that this run did not write")?
         }
         Err(error) => return Err(failed(root, error)),
     };
@@ -225,7 +226,7 @@ async fn probe(root: &Place, holder: &Holder) -> Result<(), Stop> {
     let is_updated = update.is_ok() || is_there(2).await?.is_some();
     let outdated = put(&object, &content(3), PutMode::Update(first)).await;
     let deleted = object.store().delete(object.path()).await;
-    let is_heeded = again.as_ref().is_err_and(is_refused)
+    let is_supported = again.as_ref().is_err_and(is_refused)
         && is_updated
         && outdated.as_ref().is_err_and(is_refused);
     for error in [again, update, outdated].into_iter().filter_map(Result::err) {
@@ -234,19 +235,19 @@ async fn probe(root: &Place, holder: &Holder) -> Result<(), Stop> {
         }
     }
     deleted.map_err(|error| failed(root, error))?;
-    match is_heeded {
+    match is_supported {
         true => Ok(()),
         false => Err(Stop::fix_one(format!(
-            "{root}: this store does not heed conditional puts (If-None-Match, If-Match)"
+            "{root}: this store does not support conditional puts (If-None-Match, If-Match)"
         ))
         .hint(
             "two runs could overwrite each other's commits there; keep the output root in a \
-             store that heeds them. Nothing was written",
+             store that supports them. Nothing was written",
         )),
     }
 }
 
-async fn read(object: &Place) -> Result<Option<(Content, UpdateVersion)>, Stop> {
+async fn read(object: &Location) -> Result<Option<(Content, UpdateVersion)>, Stop> {
     let read = async {
         let found = match object.store().get(object.path()).await {
             Ok(found) => found,
@@ -262,7 +263,11 @@ async fn read(object: &Place) -> Result<Option<(Content, UpdateVersion)>, Stop> 
     Ok(read.await.with_context(|| object.to_string())?)
 }
 
-async fn put(object: &Place, content: &Content, mode: PutMode) -> object_store::Result<PutResult> {
+async fn put(
+    object: &Location,
+    content: &Content,
+    mode: PutMode,
+) -> object_store::Result<PutResult> {
     let bytes = serde_json::to_vec(content).unwrap_or_default();
     let options = PutOptions { mode, ..PutOptions::default() };
     object.store().put_opts(object.path(), PutPayload::from(bytes), options).await
@@ -276,6 +281,6 @@ fn is_unknown(error: &Error) -> bool {
     matches!(error, Error::NotImplemented { .. } | Error::NotSupported { .. })
 }
 
-fn failed(place: &Place, error: Error) -> Stop {
-    Stop::from(anyhow::Error::from(error).context(format!("{place}: cannot write")))
+fn failed(location: &Location, error: Error) -> Stop {
+    Stop::from(anyhow::Error::from(error).context(format!("{location}: cannot write")))
 }

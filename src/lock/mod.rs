@@ -1,7 +1,7 @@
-//! One writer per warehouse: a second run ends with exit 5 and says who holds it since when.
+//! One writer per warehouse: a second run ends with exit 5 and names the holder.
 //!
-//! On a local root the operating system keeps the lock and drops it when its holder dies. On object
-//! storage it is a lease, see [`lease`]: an object that its holder keeps changing.
+//! On a local root the operating system holds the lock, and releases it when the holder dies. On
+//! object storage the lock is a lease, see [`lease`]: an object that its holder keeps changing.
 
 mod file;
 mod lease;
@@ -12,12 +12,12 @@ use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::place::Place;
+use crate::location::Location;
 use crate::stop::Stop;
 use file::FileLock;
 use lease::Lease;
 
-/// Who holds a warehouse, for people to read.
+/// The run that holds a warehouse, for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub run_id: String,
@@ -54,16 +54,16 @@ pub enum Lock {
     Lease(Lease),
 }
 
-/// How a lease is kept. Durations are measured, never compared with another machine's clock.
+/// How often a lease is renewed and checked. Durations are measured on one machine only.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// How often a holder changes the object.
     pub heartbeat: Duration,
-    /// A lease that has not changed for this long belongs to nobody.
+    /// A lease that has not changed for this long can be taken over.
     pub dead: Duration,
-    /// A holder that could not change it for this long gives up, well before others take over.
+    /// A holder that could not change it for this long gives up, well before others take it over.
     pub give_up: Duration,
-    /// How often somebody who waits looks at the object.
+    /// How often a run that waits reads the object.
     pub look: Duration,
 }
 
@@ -79,17 +79,17 @@ impl Default for Pace {
 }
 
 impl Lock {
-    /// Errors: exit 5 when another run holds the warehouse; exit 2 when the store cannot keep a
-    /// lock; exit 1 when it fails.
-    pub async fn take(root: &Place, holder: &Holder, pace: Pace) -> Result<Lock, Stop> {
+    /// Takes the lock of a root. Errors: exit 5 when another run holds it; exit 2 when the store
+    /// cannot hold a lock; exit 1 when the store fails.
+    pub async fn take(root: &Location, holder: &Holder, pace: Pace) -> Result<Lock, Stop> {
         match root.local_path() {
             Some(path) => Ok(Lock::File(FileLock::take(root, &path, holder)?)),
             None => Ok(Lock::Lease(Lease::take(root, holder, pace).await?)),
         }
     }
 
-    /// Whether the one before died with it: then its commits may still be under way, and have to be
-    /// fenced off.
+    /// Whether the last holder died without releasing it. Its commits may still be under way, so
+    /// they have to be fenced off.
     pub fn was_taken_over(&self) -> bool {
         match self {
             Lock::File(_) => false,
@@ -97,8 +97,8 @@ impl Lock {
         }
     }
 
-    /// Makes sure, by asking the store, that it is held at this moment. Errors: exit 5 when it was
-    /// lost.
+    /// Asks the store whether the lock is still held. Errors: exit 5 when it was lost; exit 1 when
+    /// the store does not answer.
     pub async fn confirm(&self) -> Result<(), Stop> {
         match self {
             Lock::File(_) => Ok(()),
@@ -106,7 +106,8 @@ impl Lock {
         }
     }
 
-    /// Ends when the lock was lost, and tells to whom if that is known. A file lock is never lost.
+    /// Waits until the lock is lost, and names the new holder if it is known. A file lock is never
+    /// lost.
     pub async fn lost(&self) -> Stop {
         match self {
             Lock::File(_) => std::future::pending().await,
@@ -114,7 +115,7 @@ impl Lock {
         }
     }
 
-    /// Lets the next run in. What goes wrong here only makes the next run wait.
+    /// Releases the lock. A failure here only makes the next run wait.
     pub async fn release(self) {
         if let Lock::Lease(lease) = self {
             lease.release().await;
@@ -122,7 +123,7 @@ impl Lock {
     }
 }
 
-fn is_held(root: &Place, by: &str) -> Stop {
+fn is_held(root: &Location, by: &str) -> Stop {
     Stop::later(format!("{root}: is held by {by}"))
         .hint("wait for that run to end, then start this one again")
 }

@@ -1,216 +1,219 @@
-//! What a run would do, before it does anything: which report dates, what has to have landed,
-//! which landing dates are cleaned and why, which conversions and reports are made and why.
+//! What a run would do, before it does anything: which report dates, what must have landed, which
+//! landing dates are cleaned and why, which conversions and reports are made and why.
 //!
-//! Reads listings and the warehouse's log, and no rows. `lookback plan` prints it; a run follows
-//! it. What is up to date, by what it was made from, is left alone.
+//! Reads listings, schemas and the warehouse's log, but no rows. `lookback plan` prints the plan,
+//! and a run follows it. Dates that are up to date are not made again: `lineage` finds them.
 
 mod cleaning;
-mod words;
+mod describe;
+mod landed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::NaiveDate;
+use futures::try_join;
 
-pub use cleaning::{Reading, Why, clean_origin};
+pub use cleaning::{LogPlan, Why};
 
-use crate::days::{self, ReportDates};
-use crate::engine::write::Slice;
+use crate::days::{self, DateRange};
 use crate::job::Job;
-use crate::origin::{self, Digested, Inputs};
+use crate::lineage::{self, Fingerprints, InputState};
 use crate::raw::{Log, RawLog};
 use crate::reference::Reference;
 use crate::stop::Stop;
-use crate::warehouse::{Origin, Warehouse};
-use cleaning::Demands;
+use crate::warehouse::{Partition, Program, Warehouse};
+use cleaning::Refresh;
+use landed::LandedDates;
 
 /// Which dates were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum DateSelection {
     /// The nightly run: this date, and the `late_days` before it that have landed.
     Night(NaiveDate),
-    /// Exactly these.
-    Backfill(ReportDates),
+    /// Exactly these dates.
+    Backfill(DateRange),
     /// Every date made earlier whose inputs have changed since.
     Stale,
 }
 
-/// What of the dates asked for is made again.
+/// Which of the dates asked for are made again: those whose inputs changed, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remake {
+pub enum Rebuild {
     Changed,
     All,
 }
 
-/// What is to be done, and on which view of the raw logs.
+/// What a run does, and on which view of the raw logs.
 pub struct Plan {
-    pub asked: Asked,
-    /// The report dates that were asked for and have landed.
-    pub own: BTreeSet<NaiveDate>,
-    /// Dates before a nightly run's that late rows might change, but whose landing is incomplete.
-    pub left_alone: BTreeSet<NaiveDate>,
+    pub selection: DateSelection,
+    /// The report dates that were asked for and have landed: the run's own dates.
+    pub report_dates: BTreeSet<NaiveDate>,
+    /// Dates before a nightly run's that late rows might change, but that have not all landed.
+    pub skipped: BTreeSet<NaiveDate>,
     pub as_of: Option<NaiveDate>,
-    pub clicks: Reading,
-    pub orders: Reading,
-    /// Order dates of the run's own to attribute, and why.
+    pub clicks: LogPlan,
+    pub orders: LogPlan,
+    /// The run's own order dates to attribute, and why.
     pub conversions: BTreeMap<NaiveDate, String>,
-    /// Order dates that are not the run's own, but that its ledger looks back to.
+    /// Other order dates to attribute, because the ledger looks back to them, and why.
     pub earlier_conversions: BTreeMap<NaiveDate, String>,
     /// Report dates to make, and why.
     pub reports: BTreeMap<NaiveDate, String>,
-    /// Report dates to make if the rows of the conversions before them turn out to have changed.
-    pub reports_in_doubt: BTreeSet<NaiveDate>,
+    /// Report dates to make if the rows of earlier conversions turn out to have changed.
+    pub maybe_stale: BTreeSet<NaiveDate>,
 }
-
-/// The tables that hold a report date, in the order in which they are made: details early, which one
-/// core writes while another is at work on traffic.
-pub const REPORTS: [&str; 4] =
-    ["report.traffic", "report.transaction_details", "report.orders", "report.refunds"];
 
 const CONVERSIONS: &str = "attribution.conversions";
 
 impl Plan {
-    /// Errors: exit 3 when a report date that was asked for has not landed; exit 1 when a store
-    /// fails.
+    /// Plans a run. Errors: exit 2 when the warehouse is another program's (D9); exit 3 when a
+    /// report date that was asked for has not landed; exit 1 when a store fails.
     pub async fn make(
         job: &Job,
         reference: &Reference,
         warehouse: &Warehouse,
-        asked: Asked,
+        selection: DateSelection,
         as_of: Option<NaiveDate>,
-        remake: Remake,
+        rebuild: Rebuild,
     ) -> Result<Plan, Stop> {
-        let conversions = warehouse.table(CONVERSIONS)?.dates();
-        let dates = match asked {
-            Asked::Night(date) => {
-                Some(ReportDates { from: days::minus(date, job.late_days), to: date })
-            }
-            Asked::Backfill(dates) => Some(dates),
-            Asked::Stale => {
-                let span = conversions.first().zip(conversions.last());
-                span.map(|(from, to)| ReportDates { from: *from, to: *to })
-            }
+        refuse_another_program(job, warehouse)?;
+        let reach = job.reach();
+        let made = warehouse.table(CONVERSIONS)?.dates();
+        let Some(dates) = dates_of(selection, reach.late_days(), &made) else {
+            return Plan::of_nothing(job, selection).await;
         };
-        let Some(dates) = dates else { return Plan::of_nothing(job, asked).await };
-        let reach = Reach::of(job, dates);
-        let wanted = |date: NaiveDate| reach.first_landing <= date;
-        let clicks = RawLog::list(Log::Clicks, &job.clicks, as_of, wanted).await?;
-        let orders = RawLog::list(Log::Orders, &job.orders, as_of, wanted).await?;
+        let first_landing = reach.first_landing(dates);
+        let list = |log, location| {
+            RawLog::list(log, location, as_of, move |dt: NaiveDate| first_landing <= dt)
+        };
+        let (clicks, orders) =
+            try_join!(list(Log::Clicks, &job.clicks), list(Log::Orders, &job.orders))?;
 
-        let (own, left_alone) = match asked {
-            Asked::Stale => (reported(warehouse)?, BTreeSet::new()),
-            _ => landed_dates(job, asked, dates, &clicks, &orders, as_of)?,
+        let LandedDates { report_dates, skipped } = match selection {
+            DateSelection::Stale => {
+                LandedDates { report_dates: reported(warehouse)?, skipped: BTreeSet::new() }
+            }
+            _ => landed::dates(job, selection, dates, [&clicks, &orders], as_of)?,
         };
-        let first_own = own.first().copied().unwrap_or(dates.from);
-        let missing = missing_conversions(job, first_own, dates.to, &own, &conversions, &orders);
-        let first_made = missing.first().copied().unwrap_or(first_own).min(first_own);
-        let first_made = match asked {
-            Asked::Stale => dates.from.min(first_made),
-            _ => first_made,
+        let first = report_dates.first().copied().unwrap_or(dates.from);
+        let missing = missing_conversions(job, first, dates.to, &report_dates, &made, &orders);
+        let first_made = match selection {
+            DateSelection::Stale => dates.from.min(first),
+            _ => first,
         };
-        // Both logs, as far back as the farther of the two is read and up to what landed last: a
-        // landing date is clean or it is not.
-        let landing_of =
-            |date| days::landing(&(days::start_of(date, job.zone)..reach.end), job.late_days);
-        let all = days::landing(
-            &(days::start_of(first_made, job.zone) - reach.back..reach.end),
-            job.late_days,
-        );
-        let demands = Demands {
-            current: match asked {
-                Asked::Stale => all,
-                _ => landing_of(first_own),
-            },
-            forced: (remake == Remake::All).then(|| landing_of(first_own)),
+        let first_made = missing.first().copied().unwrap_or(first_made).min(first_made);
+        // Both logs are planned from the earliest date that either is read from to what landed
+        // last, because a landing date is clean or it is not.
+        let all = reach.all(DateRange { from: first_made, to: dates.to });
+        let touched = reach.landing_of(DateRange { from: first, to: dates.to });
+        let refresh = Refresh {
+            outdated: if selection == DateSelection::Stale { all } else { touched },
+            forced: (rebuild == Rebuild::All).then_some(touched),
         };
-        let reading = |raw| Reading::of(job, reference, warehouse, raw, all.from, demands);
-        let (clicks, orders) = (reading(clicks)?, reading(orders)?);
+        let log_plan = |raw| LogPlan::make(job, reference, warehouse, raw, all.from, refresh);
+        let (clicks, orders) = (log_plan(clicks)?, log_plan(orders)?);
 
-        let mut inputs = Inputs::as_read(job, reference, warehouse)?;
-        for reading in [&clicks, &orders] {
-            for dt in reading.to_clean.keys() {
-                let origin = origin::of_clean(job, reference, &reading.raw, *dt)?;
-                inputs.expect_clean(reading.raw.log, *dt, origin);
+        let mut inputs = InputState::as_read(job, reference, warehouse)?;
+        for log in [&clicks, &orders] {
+            for dt in log.to_clean.keys() {
+                inputs.plan_clean(
+                    log.raw.log,
+                    *dt,
+                    lineage::of_clean(job, reference, &log.raw, *dt)?,
+                );
             }
         }
         let mut plan = Plan {
-            asked,
+            selection,
             as_of,
             clicks,
             orders,
-            own,
-            left_alone,
+            report_dates,
+            skipped,
             conversions: BTreeMap::new(),
             earlier_conversions: missing
                 .into_iter()
                 .map(|date| (date, "not made yet".to_owned()))
                 .collect(),
             reports: BTreeMap::new(),
-            reports_in_doubt: BTreeSet::new(),
+            maybe_stale: BTreeSet::new(),
         };
-        plan.compare(job, warehouse, &inputs.digested(as_of)?, remake, &conversions)?;
+        plan.plan_conversions(warehouse, &inputs.fingerprints(as_of)?, rebuild, &made)?;
+        plan.plan_reports(job, warehouse, &inputs.fingerprints(as_of)?, rebuild)?;
         Ok(plan)
     }
 
-    /// The plan for a warehouse in which nothing was ever made: nothing in it is stale.
-    async fn of_nothing(job: &Job, asked: Asked) -> Result<Plan, Stop> {
-        let nothing = async |log, place| {
-            let raw = RawLog::list(log, place, None, |_| false).await?;
-            Ok::<_, Stop>(Reading { raw, landing: BTreeSet::new(), to_clean: BTreeMap::new() })
+    /// The plan for `--stale` when nothing was ever made: nothing is stale.
+    async fn of_nothing(job: &Job, selection: DateSelection) -> Result<Plan, Stop> {
+        let nothing = async |log, location| {
+            let raw = RawLog::list(log, location, None, |_| false).await?;
+            Ok::<_, Stop>(LogPlan { raw, landing: BTreeSet::new(), to_clean: BTreeMap::new() })
         };
         Ok(Plan {
-            asked,
+            selection,
             as_of: None,
             clicks: nothing(Log::Clicks, &job.clicks).await?,
             orders: nothing(Log::Orders, &job.orders).await?,
-            own: BTreeSet::new(),
-            left_alone: BTreeSet::new(),
+            report_dates: BTreeSet::new(),
+            skipped: BTreeSet::new(),
             conversions: BTreeMap::new(),
             earlier_conversions: BTreeMap::new(),
             reports: BTreeMap::new(),
-            reports_in_doubt: BTreeSet::new(),
+            maybe_stale: BTreeSet::new(),
         })
     }
 
-    /// Decides what of the run's own dates has to be made.
-    fn compare(
+    /// Decides which order dates are attributed: the run's own dates that changed, and with
+    /// `--stale` all others that changed.
+    fn plan_conversions(
         &mut self,
-        job: &Job,
         warehouse: &Warehouse,
-        inputs: &Digested<'_>,
-        remake: Remake,
+        now: &Fingerprints<'_>,
+        rebuild: Rebuild,
         made: &BTreeSet<NaiveDate>,
     ) -> Result<(), Stop> {
         let table = warehouse.table(CONVERSIONS)?;
-        let why_conversions = |date: NaiveDate| match table.origin(&Slice::of(date)) {
-            _ if remake == Remake::All => Some("forced".to_owned()),
+        let why = |date: NaiveDate| match table.lineage(&Partition::of(date)) {
+            _ if rebuild == Rebuild::All => Some("forced".to_owned()),
             None => Some("not made yet".to_owned()),
-            Some(made) => changes(made, &inputs.of_conversions(date)),
+            Some(made) => lineage::changes(made, &now.of_conversions(date)),
         };
-        let own = self.own.clone();
-        for date in &own {
-            self.conversions.extend(why_conversions(*date).map(|why| (*date, why)));
+        for date in &self.report_dates {
+            self.conversions.extend(why(*date).map(|why| (*date, why)));
         }
-        if self.asked == Asked::Stale {
-            for date in made.difference(&own) {
-                self.earlier_conversions.extend(why_conversions(*date).map(|why| (*date, why)));
+        if self.selection == DateSelection::Stale {
+            for date in made.difference(&self.report_dates) {
+                self.earlier_conversions.extend(why(*date).map(|why| (*date, why)));
             }
         }
-        for date in &own {
-            let why = match made_report(warehouse, *date)? {
-                _ if remake == Remake::All => Some("forced".to_owned()),
+        Ok(())
+    }
+
+    /// Decides which of the run's own report dates are made. Needs the decision on conversions.
+    fn plan_reports(
+        &mut self,
+        job: &Job,
+        warehouse: &Warehouse,
+        now: &Fingerprints<'_>,
+        rebuild: Rebuild,
+    ) -> Result<(), Stop> {
+        let reach = job.reach();
+        for date in &self.report_dates {
+            let why = match lineage::made_report(warehouse, *date)? {
+                _ if rebuild == Rebuild::All => Some("forced".to_owned()),
                 None => Some("not made yet".to_owned()),
-                Some(made) => changes(made, &inputs.of_report(*date)),
+                Some(made) => lineage::changes(made, &now.of_report(*date)),
             };
-            let reach = origin::ledger_reach(job, *date);
+            let earlier = reach.earlier_order_dates(*date);
             let is_touched = |dates: &BTreeMap<NaiveDate, String>| {
-                dates.range(reach.from..=reach.to.max(reach.from)).next().is_some()
+                dates.range(earlier.from..=earlier.to.max(earlier.from)).next().is_some()
             };
             match why {
                 Some(why) => {
                     self.reports.insert(*date, why);
                 }
                 None if is_touched(&self.conversions) || is_touched(&self.earlier_conversions) => {
-                    self.reports_in_doubt.insert(*date);
+                    self.maybe_stale.insert(*date);
                 }
                 None => {}
             }
@@ -218,7 +221,7 @@ impl Plan {
         Ok(())
     }
 
-    pub fn reading(&self, log: Log) -> &Reading {
+    pub fn log(&self, log: Log) -> &LogPlan {
         match log {
             Log::Clicks => &self.clicks,
             Log::Orders => &self.orders,
@@ -234,20 +237,21 @@ impl Plan {
             && self.reports.is_empty()
     }
 
-    /// Dates of the run's own that may have to be made, in stretches.
+    /// The run's own dates that are made, or may have to be.
     pub fn candidates(&self) -> BTreeSet<NaiveDate> {
         let dates = self.conversions.keys().chain(self.reports.keys());
-        dates.chain(&self.reports_in_doubt).copied().collect()
+        dates.chain(&self.maybe_stale).copied().collect()
     }
 
-    /// Reads the schema of every raw file that will be read. Errors: exit 2 with all complaints
+    /// Checks the schema of every raw file that will be read. Errors: exit 2 with all complaints
     /// about both logs (B1, B2).
-    pub async fn check_raw(&mut self, job: &Job) -> Result<(), Stop> {
+    pub async fn validate_raw(&mut self, job: &Job) -> Result<(), Stop> {
         let mut complaints = Vec::new();
-        for reading in [&mut self.clicks, &mut self.orders] {
-            let reach = |dt: &NaiveDate| days::dedup_reach(*dt, job.late_days).iter().chain([*dt]);
-            let dates: BTreeSet<NaiveDate> = reading.to_clean.keys().flat_map(reach).collect();
-            complaints.extend(reading.raw.check(&dates).await?);
+        let reach = job.reach();
+        for log in [&mut self.clicks, &mut self.orders] {
+            let read = |dt: &NaiveDate| reach.before_landing(*dt).iter().chain([*dt]);
+            let dates: BTreeSet<NaiveDate> = log.to_clean.keys().flat_map(read).collect();
+            complaints.extend(log.raw.validate_schemas(&dates).await?);
         }
         match complaints.is_empty() {
             true => Ok(()),
@@ -257,130 +261,69 @@ impl Plan {
     }
 }
 
-/// How far the making of some report dates looks.
-struct Reach {
-    end: chrono::DateTime<chrono::Utc>,
-    /// How far back from an order date its clicks and its placed events are read.
-    back: TimeDelta,
-    first_landing: NaiveDate,
-}
-
-impl Reach {
-    /// The farthest anything looks back: conversions of the oldest open order, whose placed event
-    /// may repeat one from before; and the dates that decide duplicates.
-    fn of(job: &Job, dates: ReportDates) -> Reach {
-        let horizon = TimeDelta::days(job.order_horizon_days as i64);
-        let back = horizon.max(TimeDelta::hours(job.window_hours));
-        let end = dates.instants(job.zone).end;
-        let oldest = days::local_date(dates.instants(job.zone).start - horizon, job.zone);
-        let farthest = days::start_of(oldest, job.zone) - back;
-        let landing = days::landing(&(farthest..end), job.late_days);
-        Reach { end, back, first_landing: days::minus(landing.from, job.late_days + 2) }
+/// The program of a job (D9).
+pub fn program_of(job: &Job) -> Program {
+    Program {
+        time_zone: job.zone.name().to_owned(),
+        currency: job.currency.clone(),
+        name: job.name.clone(),
     }
 }
 
-/// Order dates that the ledger looks back to and finds no conversions of, though something landed.
+/// Two programs cannot share a warehouse: their dates and amounts differ (D9). Errors: exit 2.
+fn refuse_another_program(job: &Job, warehouse: &Warehouse) -> Result<(), Stop> {
+    let differences = warehouse.differences(&program_of(job));
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let complaints = differences.iter().map(|difference| format!("{}: {difference}", job.root));
+    Err(Stop::fix(complaints.collect()).hint(
+        "the warehouse was begun with other settings; put them back, or name another [output] \
+         root: another zone, currency or program needs a warehouse of its own",
+    ))
+}
+
+/// The report dates that were asked for. None when nothing was made that could be stale.
+fn dates_of(
+    selection: DateSelection,
+    late_days: u64,
+    made: &BTreeSet<NaiveDate>,
+) -> Option<DateRange> {
+    match selection {
+        DateSelection::Night(date) => {
+            Some(DateRange { from: days::minus(date, late_days), to: date })
+        }
+        DateSelection::Backfill(dates) => Some(dates),
+        DateSelection::Stale => {
+            let span = made.first().zip(made.last());
+            span.map(|(from, to)| DateRange { from: *from, to: *to })
+        }
+    }
+}
+
+/// Order dates that the ledger looks back to, without conversions, although events landed for them.
 fn missing_conversions(
     job: &Job,
-    first_own: NaiveDate,
+    first: NaiveDate,
     to: NaiveDate,
-    own: &BTreeSet<NaiveDate>,
+    report_dates: &BTreeSet<NaiveDate>,
     made: &BTreeSet<NaiveDate>,
     orders: &RawLog,
 ) -> BTreeSet<NaiveDate> {
-    ReportDates { from: origin::ledger_reach(job, first_own).from, to }
-        .iter()
-        .filter(|date| !own.contains(date) && !made.contains(date))
-        .filter(|date| {
-            let one = ReportDates { from: *date, to: *date }.instants(job.zone);
-            days::landing(&one, job.late_days).iter().any(|dt| orders.has_landed(dt))
-        })
-        .collect()
+    let reach = job.reach();
+    let looked_back_to = DateRange { from: reach.earlier_order_dates(first).from, to };
+    let is_missing = |date: &NaiveDate| !report_dates.contains(date) && !made.contains(date);
+    let has_landed = |date: &NaiveDate| {
+        reach.landing_of(DateRange::of(*date)).iter().any(|dt| orders.has_landed(dt))
+    };
+    looked_back_to.iter().filter(is_missing).filter(has_landed).collect()
 }
 
 /// The dates that have a report.
 fn reported(warehouse: &Warehouse) -> Result<BTreeSet<NaiveDate>, Stop> {
     let mut dates = BTreeSet::new();
-    for name in REPORTS {
-        dates.extend(warehouse.table(name)?.dates());
+    for model in lineage::report_tables()? {
+        dates.extend(warehouse.table(model.name)?.dates());
     }
     Ok(dates)
-}
-
-/// What a report date was made from; none when one of its tables lacks it or they disagree, as
-/// after a run that died between two commits.
-pub fn made_report(warehouse: &Warehouse, date: NaiveDate) -> Result<Option<&Origin>, Stop> {
-    let mut made: Option<&Origin> = None;
-    for name in REPORTS {
-        match (warehouse.table(name)?.origin(&Slice::of(date)), made) {
-            (None, _) => return Ok(None),
-            (Some(origin), Some(before)) if origin != before => return Ok(None),
-            (Some(origin), _) => made = Some(origin),
-        }
-    }
-    Ok(made)
-}
-
-/// "clicks, rates changed"; none when nothing did.
-pub fn changes(made: &Origin, now: &Origin) -> Option<String> {
-    let differences = origin::differences(made, now);
-    (!differences.is_empty()).then(|| format!("{} changed", differences.join(", ")))
-}
-
-/// The dates to rewrite (D2, D4): every one asked for must have landed; of a nightly run only
-/// the date itself, the ones before it are rewritten if they have.
-fn landed_dates(
-    job: &Job,
-    asked: Asked,
-    dates: ReportDates,
-    clicks: &RawLog,
-    orders: &RawLog,
-    as_of: Option<NaiveDate>,
-) -> Result<(BTreeSet<NaiveDate>, BTreeSet<NaiveDate>), Stop> {
-    let landed = [(Log::Clicks, clicks.landed()), (Log::Orders, orders.landed())];
-    let missing = |date: NaiveDate| -> Vec<(Log, NaiveDate)> {
-        let touched = days::touched(&ReportDates { from: date, to: date }.instants(job.zone));
-        touched
-            .iter()
-            .flat_map(|dt| landed.iter().map(move |(log, landed)| (*log, landed, dt)))
-            .filter(|(_, landed, dt)| !landed.contains(dt))
-            .map(|(log, _, dt)| (log, dt))
-            .collect()
-    };
-    let mut own = BTreeSet::new();
-    let mut left_alone = BTreeSet::new();
-    let mut absent: BTreeMap<Log, BTreeSet<NaiveDate>> = BTreeMap::new();
-    for date in dates.iter() {
-        let missing = missing(date);
-        let is_asked_for = match asked {
-            Asked::Night(night) => date == night,
-            Asked::Backfill(_) | Asked::Stale => true,
-        };
-        if missing.is_empty() {
-            own.insert(date);
-        } else if is_asked_for {
-            for (log, dt) in missing {
-                absent.entry(log).or_default().insert(dt);
-            }
-        } else {
-            left_alone.insert(date);
-        }
-    }
-    if absent.is_empty() {
-        return Ok((own, left_alone));
-    }
-    let complaints = absent.into_iter().map(|(log, dts)| {
-        let place = match log {
-            Log::Clicks => &job.clicks,
-            Log::Orders => &job.orders,
-        };
-        let as_of = as_of.map(|last| format!(" as of {last}")).unwrap_or_default();
-        format!("{place}: not landed{as_of}: dt {}", days::in_words(dts))
-    });
-    Err(Stop::wait(complaints.collect()).hint(format!(
-        "report dates are local dates of {}; a date needs every UTC landing date it touches, of \
-         both logs. A landing date has landed when its folder holds at least one object, be it an \
-         empty _SUCCESS",
-        job.zone
-    )))
 }

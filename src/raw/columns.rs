@@ -1,5 +1,4 @@
-//! The contract's columns of the two raw logs, and whether a file's schema can be what they should
-//! be (B1, B2).
+//! The columns of the two raw logs, and whether a file's schema can hold them (B1, B2).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,11 +18,11 @@ use parquet::errors::ParquetError;
 use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::thrift::{STRUCT, Thrift};
-use super::{Log, RawFile, footer, relative};
-use crate::place::Place;
+use super::guard::{self, STRUCT, Thrift};
+use super::{Log, RawFile, relative};
+use crate::location::Location;
 
-/// A column: its name, what it is read as, whether a file has to have it.
+/// A column: its name, what it is read as, and whether a file must have it.
 pub type Column = (&'static str, Wanted, Presence);
 
 impl Log {
@@ -73,13 +72,13 @@ pub enum Presence {
 pub enum Wanted {
     Text,
     Time,
-    /// Exact text of a decimal or integer: its digits are judged in SQL.
+    /// The exact text of a decimal or integer. SQL checks its digits.
     Amount,
     Number,
 }
 
 impl Wanted {
-    /// Whether a file's column can be read so; if not, what is wanted.
+    /// Whether a file's column can be read so. Errors: what is wanted, for a message.
     fn accepts(self, found: &DataType) -> Result<(), &'static str> {
         let found = match found {
             DataType::Dictionary(_, values) => values.as_ref(),
@@ -104,7 +103,7 @@ impl Wanted {
         }
     }
 
-    /// The type in the table `raw.clicks` or `raw.orders`.
+    /// The column's type in the table `raw.clicks` or `raw.orders`.
     pub(super) fn read(self) -> DataType {
         match self {
             Wanted::Text | Wanted::Amount => DataType::Utf8View,
@@ -113,7 +112,7 @@ impl Wanted {
         }
     }
 
-    /// The column of a file with this type as the table has it.
+    /// Converts a file's column of type `found` to the table's type.
     pub(super) fn expression(self, column: Expr, found: &DataType) -> Result<Expr> {
         Ok(match self {
             Wanted::Text => nullif(cast(column, DataType::Utf8View), lit("")),
@@ -124,15 +123,15 @@ impl Wanted {
     }
 }
 
-/// Times beyond any calendar (before year 1 or after 9999) are taken for its ends: such rows are
-/// too late or in the future, and no row stops a run.
+/// Moves times outside the calendar (before 0001-01-01 or after 9999-12-31) to its ends. Such rows
+/// are too late or in the future, and do not stop the run.
 fn within_calendar(column: Expr, found: &DataType) -> Result<Expr> {
     let DataType::Timestamp(unit, zone) = found else { return Ok(column) };
     let per_second = match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
         TimeUnit::Microsecond => 1_000_000,
-        // Nanoseconds reach no farther than from 1677 to 2262.
+        // Nanoseconds only reach from 1677 to 2262.
         TimeUnit::Nanosecond => return Ok(column),
     };
     let end = |seconds: i64| {
@@ -142,7 +141,7 @@ fn within_calendar(column: Expr, found: &DataType) -> Result<Expr> {
     // 0001-01-01 and 9999-12-31.
     let first = end(-62_135_596_800)?;
     let last = end(253_402_214_400)?;
-    // What all rows are comes first: nobody looks further then.
+    // Nearly all rows take the first branch, so the others are not evaluated.
     let is_within = column.clone().between(first.clone(), last.clone());
     Ok(when(is_within, column.clone())
         .when(column.clone().lt(first.clone()), first)
@@ -154,17 +153,18 @@ pub(super) fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// Reads a file's footer. The inner error lists what is wrong with the file.
+/// Reads a file's footer. Errors: the store fails. The inner error lists what is wrong with the
+/// file (B1, B2).
 pub(super) async fn read_schema(
-    place: &Place,
+    location: &Location,
     log: Log,
     meta: ObjectMeta,
 ) -> Result<Result<RawFile, Vec<String>>> {
-    let name = format!("{place}/{}", relative(place, &meta));
-    let store = place.store().clone();
+    let name = format!("{location}/{}", relative(location, &meta));
+    let store = location.store().clone();
     let size = meta.size;
     let ranges = Ranges(store, meta.location.clone());
-    // In a task of its own: a hostile footer that makes the decoder panic is a bad file.
+    // In a separate task, because a hostile footer may make the decoder panic: it is a bad file.
     let read = tokio::spawn(async move {
         let footer = ParquetMetaDataReader::new().load_and_finish(ranges, size).await?;
         ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
@@ -179,7 +179,7 @@ pub(super) async fn read_schema(
         }
         Err(_) => return Ok(Err(vec![format!("{name}: is no readable Parquet file")])),
     };
-    let rows = match footer::rows(footer.metadata(), size) {
+    let rows = match guard::rows(footer.metadata(), size) {
         Ok(rows) => rows,
         Err(trouble) => {
             return Ok(Err(vec![format!("{name}: is no readable Parquet file: {trouble}")]));
@@ -214,8 +214,8 @@ pub(super) async fn read_schema(
     }
 }
 
-/// Byte ranges of one object, for reading a footer: first its length, then the footer, which the
-/// decoder gets to see only when the lists in it can be as long as they say.
+/// Byte ranges of one object, for reading a footer: first its length, then the footer. The decoder
+/// sees the footer only if the lists in it can be as long as they declare.
 struct Ranges(Arc<dyn ObjectStore>, object_store::path::Path);
 
 impl MetadataFetch for Ranges {
@@ -232,9 +232,9 @@ impl MetadataFetch for Ranges {
     }
 }
 
-/// Strings are read as views, which are not copied; the rest as it is. Without the metadata, so
-/// that files that differ in nothing else are read together; and without columns of one name,
-/// which cannot be told apart (of the contract's columns there is one at most by now).
+/// The schema to read a file with. Strings are views, which are not copied. Metadata is dropped, so
+/// that files that differ in nothing else are read together. Columns that share a name are dropped,
+/// because they cannot be told apart. Known columns are not among them.
 fn as_views(schema: &Schema) -> SchemaRef {
     let count = |name: &str| schema.fields().iter().filter(|field| field.name() == name).count();
     let fields = schema.fields().iter().filter(|field| count(field.name()) == 1).map(|field| {

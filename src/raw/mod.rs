@@ -1,15 +1,12 @@
-//! The raw logs: which landing dates have landed, which files they hold, whether these can be
-//! read (B1, B2), and a table of their rows with lenient types made strict.
+//! The raw logs: which landing dates have landed, which files they have, whether the files can be
+//! read (B1, B2), and a table of their rows in which lenient types are made strict.
 //!
-//! Refuses to know which rows are good: that is SQL.
+//! Refuses to know which rows are valid: SQL decides that.
 
 mod columns;
-mod footer;
+mod guard;
 mod link_key;
-mod pages;
 mod rows;
-mod steps;
-mod thrift;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +17,8 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use object_store::ObjectMeta;
 
-use crate::place::{Place, in_parallel};
+use crate::days::days_since_1970;
+use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 pub use link_key::LinkFormats;
 
@@ -38,9 +36,17 @@ impl Log {
             Log::Orders => "orders",
         }
     }
+
+    /// The stored table of the log's clean rows.
+    pub fn clean_table(self) -> &'static str {
+        match self {
+            Log::Clicks => "clean.clicks",
+            Log::Orders => "clean.order_events",
+        }
+    }
 }
 
-/// A raw file whose schema was read and can be what it should be.
+/// A raw file whose schema was read and accepted.
 #[derive(Debug, Clone)]
 pub struct RawFile {
     pub meta: ObjectMeta,
@@ -48,42 +54,47 @@ pub struct RawFile {
     schema: SchemaRef,
 }
 
-/// The frozen view of one log that a run works on: what had landed when it looked.
+/// A run's fixed view of one log: what had landed when the run listed it.
 pub struct RawLog {
     pub log: Log,
-    place: Place,
+    location: Location,
     landed: BTreeMap<NaiveDate, Vec<ObjectMeta>>,
     checked: BTreeMap<NaiveDate, Vec<RawFile>>,
 }
 
 impl RawLog {
-    /// Lists the log's landing dates up to `as_of`, and the files of those that `wanted` accepts.
+    /// Lists the log's landing dates up to `as_of` that `wanted` accepts, and their files. Errors:
+    /// the store fails.
     pub async fn list(
         log: Log,
-        place: &Place,
+        location: &Location,
         as_of: Option<NaiveDate>,
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Result<RawLog> {
-        let (_, folders) = place.list().await?;
+        let (_, folders) = location.list().await?;
         let dates: Vec<NaiveDate> = folders
             .iter()
             .filter_map(|folder| folder.strip_prefix("dt=")?.parse().ok())
             .filter(|date| as_of.is_none_or(|last| *date <= last) && wanted(*date))
             .collect();
         let listings = in_parallel(dates.clone(), async |date| {
-            let (objects, _) = place.child(&format!("dt={date}")).list().await?;
+            let (objects, _) = location.child(&format!("dt={date}")).list().await?;
             Ok(objects)
         });
         let landed = dates.into_iter().zip(listings.await?);
         Ok(RawLog {
             log,
-            place: place.clone(),
+            location: location.clone(),
             landed: landed.filter(|(_, objects)| !objects.is_empty()).collect(),
             checked: BTreeMap::new(),
         })
     }
 
-    /// Landing dates whose folder itself holds at least one object.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The landing dates whose folder itself has at least one object.
     pub fn landed(&self) -> BTreeSet<NaiveDate> {
         self.landed.keys().copied().collect()
     }
@@ -92,7 +103,7 @@ impl RawLog {
         self.landed.contains_key(&dt)
     }
 
-    /// The Parquet files of a landing date, by name.
+    /// The Parquet files of a landing date, sorted by name.
     pub fn files(&self, dt: NaiveDate) -> impl Iterator<Item = &ObjectMeta> {
         let is_data = |meta: &&ObjectMeta| {
             meta.location
@@ -102,18 +113,21 @@ impl RawLog {
         self.landed.get(&dt).map(Vec::as_slice).unwrap_or_default().iter().filter(is_data)
     }
 
-    /// Reads the schema of every file of these dates, once. Returns the complaints (B1, B2).
+    /// Reads the schema of every file of these dates, each once. Returns the complaints (B1, B2).
     /// Errors: the store fails.
-    pub async fn check(&mut self, dates: &BTreeSet<NaiveDate>) -> Result<Vec<String>, Stop> {
+    pub async fn validate_schemas(
+        &mut self,
+        dates: &BTreeSet<NaiveDate>,
+    ) -> Result<Vec<String>, Stop> {
         let unchecked: Vec<(NaiveDate, ObjectMeta)> = dates
             .iter()
             .filter(|date| !self.checked.contains_key(date))
             .flat_map(|date| self.files(*date).map(|meta| (*date, meta.clone())))
             .collect();
-        let place = &self.place;
+        let location = &self.location;
         let log = self.log;
         let read = in_parallel(unchecked, async |(date, meta)| {
-            Ok((date, columns::read_schema(place, log, meta).await?))
+            Ok((date, columns::read_schema(location, log, meta).await?))
         });
         let mut complaints = Vec::new();
         let mut checked: BTreeMap<NaiveDate, Vec<RawFile>> = BTreeMap::new();
@@ -132,24 +146,19 @@ impl RawLog {
         Ok(complaints)
     }
 
-    /// Raw rows per checked landing date, from the files' own row counts.
+    /// The raw rows of a checked landing date, from the footers of its files.
     pub fn rows(&self, dt: NaiveDate) -> u64 {
         self.checked.get(&dt).into_iter().flatten().map(|file| file.rows).sum()
     }
 }
 
 /// `dt=2026-01-05/part-0.parquet`
-fn relative(place: &Place, meta: &ObjectMeta) -> String {
+fn relative(location: &Location, meta: &ObjectMeta) -> String {
     let path = meta.location.as_ref();
-    path.strip_prefix(place.path().as_ref()).unwrap_or(path).trim_start_matches('/').to_owned()
+    path.strip_prefix(location.path().as_ref()).unwrap_or(path).trim_start_matches('/').to_owned()
 }
 
-/// Days since 1970, as Arrow counts dates.
-pub fn days_since_1970(date: NaiveDate) -> i32 {
-    date.signed_duration_since(NaiveDate::default()).num_days() as i32
-}
-
-/// Rows of `raw.row_counts` for the check that nothing is lost.
+/// The rows of `raw.row_counts`, for the audit that nothing is lost (C4).
 pub fn row_counts(logs: &[(&RawLog, BTreeSet<NaiveDate>)]) -> Result<RecordBatch> {
     let mut dates = Vec::new();
     let mut names = Vec::new();

@@ -1,5 +1,5 @@
-//! The rows of a raw log as a table, `raw.clicks` or `raw.orders`: columns found by name and given
-//! the contract's types, files of different schemas side by side.
+//! The rows of a raw log as a table, `raw.clicks` or `raw.orders`. Columns are found by name and
+//! get the types that the rules need. Files may have different schemas.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use regex::Regex;
 
 use super::columns::{Column, Wanted};
 use super::link_key::link_key;
-use super::{Log, RawFile, RawLog, days_since_1970, pages, relative};
+use super::{Log, RawFile, RawLog, guard, relative};
+use crate::days::days_since_1970;
 use crate::engine::Engine;
-use crate::engine::files::{Bounds, DataFile, FileTable};
+use crate::engine::parquet_table::{Bounds, DataFile, ParquetTable};
 
 impl RawLog {
-    /// Registers `raw.clicks` or `raw.orders`: the rows of these checked landing dates.
+    /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates.
     pub async fn register(
         &self,
         engine: &Engine,
@@ -55,8 +56,8 @@ impl RawLog {
         engine.register(&format!("raw.{}", self.log.name()), union.into_view())
     }
 
-    /// Finds the files of these dates that cannot be read as the job does (B1): called when a
-    /// query over them failed or rows were lost, to name the culprits. Errors: the store fails.
+    /// Finds the files of these dates that cannot be read (B1), after a query over them failed or
+    /// lost rows. Returns a complaint for each. Errors: the store fails.
     pub async fn find_broken(
         &self,
         engine: &Engine,
@@ -66,17 +67,17 @@ impl RawLog {
         let mut complaints = Vec::new();
         for date in dates {
             for file in self.checked.get(date).into_iter().flatten() {
-                let name = format!("{}/{}", self.place, relative(&self.place, &file.meta));
+                let name = format!("{}/{}", self.location, relative(&self.location, &file.meta));
                 let files = vec![data_file(file, *date)?];
                 let rows = self.read(engine, file.schema.clone(), files, formats)?;
-                // In a task of its own: bytes that make the decoder panic are a bad file.
+                // In a separate task, because bytes may make the decoder panic: it is a bad file.
                 let trouble = match tokio::spawn(count(rows)).await {
                     Ok(Ok(rows)) if rows == file.rows => continue,
                     Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
                     Ok(Err(error)) if is_stores(&error) => return Err(error.context(name)),
                     Ok(Err(error)) => {
-                        // An error about the footer does not tell whose fault it is.
-                        let found = self.place.store().head(&file.meta.location).await;
+                        // An error about the footer may come from the file or from the store.
+                        let found = self.location.store().head(&file.meta.location).await;
                         found.with_context(|| name.clone())?;
                         format!(": {error}")
                     }
@@ -88,7 +89,7 @@ impl RawLog {
         Ok(complaints)
     }
 
-    /// Files of one schema, their columns found by name and given the contract's types.
+    /// The rows of files with one schema. Columns are found by name and get the table's types.
     fn read(
         &self,
         engine: &Engine,
@@ -96,15 +97,16 @@ impl RawLog {
         files: Vec<DataFile>,
         formats: &[Regex],
     ) -> Result<DataFrame> {
-        engine.add_store(&self.place)?;
-        // Not dt: a file may have a column of that name, and partitions come from the folder.
+        engine.add_store(&self.location)?;
+        // Not named dt, because a file may have a column of that name.
         let mut landed_on = "landed_on".to_owned();
         while schema.field_with_name(&landed_on).is_ok() {
             landed_on.push('_');
         }
         let partition = Field::new(&landed_on, DataType::Date32, false);
-        let table = FileTable::new(self.place.store_url()?, schema.clone(), Some(partition), files)
-            .with_readers(pages::readers);
+        let table =
+            ParquetTable::new(self.location.store_url()?, schema.clone(), Some(partition), files)
+                .with_readers(guard::readers);
         let wanted = self.log.columns();
         let mut columns = vec![ident(&landed_on).alias("dt")];
         for (name, kind, _) in wanted {
@@ -115,7 +117,7 @@ impl RawLog {
             columns.push(column.alias(*name));
         }
         columns.push(further_columns(&schema, wanted)?.alias("further_columns"));
-        let rows = engine.session().read_table(Arc::new(table))?.select(columns)?;
+        let rows = engine.read(Arc::new(table))?.select(columns)?;
         match self.log {
             Log::Clicks => Ok(rows.with_column("link_key", link_key(formats, col("url")))?),
             Log::Orders => Ok(rows),
@@ -145,7 +147,7 @@ fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
     })
 }
 
-/// Decodes rows, and keeps none.
+/// Decodes the rows and counts them.
 async fn count(rows: DataFrame) -> Result<u64> {
     let mut batches = rows.execute_stream().await?;
     let mut count = 0;
@@ -159,8 +161,8 @@ fn is_stores(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<object_store::Error>())
 }
 
-/// The columns the contract does not know, as a list of names and values in turn, so that a
-/// rejected row is kept whole (C4). Null where there are none. Columns that have no text form
+/// The columns that the rules do not know, as a list of names and values in turn, so that a
+/// rejected row is stored whole (C4). Null where there are none. Columns without a text form
 /// (lists, structs, bytes) are left out.
 fn further_columns(schema: &Schema, wanted: &[Column]) -> Result<Expr> {
     let mut names: Vec<&String> = schema

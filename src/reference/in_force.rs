@@ -1,11 +1,11 @@
-//! Which rows of a reference table are in force when, as digests: so that a change is seen on the
-//! dates it concerns and on no other.
+//! Digests of the rows of a reference table that are in force at some time. So a change is seen on
+//! the dates it concerns and on no others.
 
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
-/// A row's digest without its validity, and its validity, half open.
+/// A row's digest without its validity, and its validity (half open).
 #[derive(Debug, Clone, Copy)]
 pub struct Fingerprint {
     pub hash: u128,
@@ -13,13 +13,13 @@ pub struct Fingerprint {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// The fingerprints of a table, laid out so that a question costs what lies near its ends.
+/// The fingerprints of a table. A digest reads only rows that begin or end within its range.
 #[derive(Debug, Default)]
 pub struct InForce {
     by_from: Vec<Fingerprint>,
-    /// Those that end.
+    /// The rows that end, by their end.
     by_to: Vec<Fingerprint>,
-    /// Sums of the hashes of `by_from` (`by_to`) before a position.
+    /// Running sums: at a position, the hashes of the rows of `by_from` (`by_to`) before it.
     from_sums: Vec<u128>,
     to_sums: Vec<u128>,
 }
@@ -39,15 +39,15 @@ impl InForce {
         InForce { by_from, by_to, from_sums, to_sums }
     }
 
-    /// A digest of the rows that are in force at some instant of a range, and of when in it they
-    /// are. Rows in no particular order: what counts is the set.
+    /// A digest of the rows that are in force at some instant of a range, and of when they are. It
+    /// does not depend on the order of the rows.
     pub fn digest(&self, range: &Range<DateTime<Utc>>) -> u128 {
         let (start, end) = (range.start, range.end);
         let begun = self.by_from.partition_point(|row| row.from.is_none_or(|from| from <= start));
         let coming = self.by_from.partition_point(|row| row.from.is_none_or(|from| from < end));
         let ended = self.by_to.partition_point(|row| row.to.is_some_and(|to| to <= start));
         let ending = self.by_to.partition_point(|row| row.to.is_some_and(|to| to < end));
-        // In force throughout: those begun by the start, without those that end before the end.
+        // In force throughout: rows that begin by the start, less those that end before the end.
         let begins_inside = &self.by_from[begun..coming];
         let ends_inside = &self.by_to[ended..ending];
         let mut digest = self.from_sums[begun].wrapping_sub(self.to_sums[ended]);
@@ -71,7 +71,7 @@ fn sums(rows: &[Fingerprint]) -> Vec<u128> {
     sums
 }
 
-/// Digest of a row that is in force during a part of the range.
+/// The digest of a row that is in force during a part of the range.
 fn clipped(row: &Fingerprint, range: &Range<DateTime<Utc>>) -> u128 {
     let from = row.from.filter(|from| *from > range.start);
     let to = row.to.filter(|to| *to < range.end);
@@ -94,7 +94,7 @@ mod tests {
         Fingerprint { hash, from: from.map(day), to: to.map(day) }
     }
 
-    /// The same, asked row by row.
+    /// The same digest, computed row by row.
     fn naive(rows: &[Fingerprint], range: &Range<DateTime<Utc>>) -> u128 {
         let mut digest = 0_u128;
         for row in rows {

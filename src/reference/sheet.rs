@@ -1,6 +1,6 @@
 //! A reference file as rows of text: `.csv` with a header, or `.parquet`.
 //!
-//! Refuses to know what the columns mean; it only finds them by name and reads types leniently.
+//! Refuses to know what the columns mean. It only finds them by name and accepts several types.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::place::Place;
+use crate::location::Location;
 
-/// The rows of one file. A cell is none when it is empty, null, or its column is absent.
+/// The rows of one file. A cell is none when it is empty or null, or its column is absent.
 pub struct Sheet {
     pub file: String,
     pub rows: Vec<Row>,
@@ -23,12 +23,12 @@ pub struct Row {
     pub cells: Vec<Option<String>>,
 }
 
-/// Where in its file a row is, for messages.
+/// A row's position in its file, for messages.
 #[derive(Debug, Clone, Copy)]
 pub enum At {
-    /// Of a CSV file.
+    /// In a CSV file.
     Line(u64),
-    /// Of a Parquet file.
+    /// In a Parquet file.
     Row(usize),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for At {
     }
 }
 
-/// A column to find: its name, and whether the file has to have it.
+/// A column to find: its name, and whether the file must have it.
 pub type Wanted = (&'static str, Presence);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ pub enum Presence {
     Optional,
 }
 
-/// Reads the wanted columns, cells in the order of `wanted`. Errors: the complaints about the
-/// file, each naming it.
-pub fn read(place: &Place, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, Vec<String>> {
-    let file = place.name().to_owned();
+/// Reads the wanted columns. Cells are in the order of `wanted`. Errors: all complaints about the
+/// file (B3). Each names it.
+pub fn read(location: &Location, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, Vec<String>> {
+    let file = location.name().to_owned();
     let rows = match file.rsplit_once('.').map(|(_, ending)| ending) {
         Some("csv") => from_csv(&content, wanted),
         Some("parquet") => from_parquet(content, wanted),
@@ -65,7 +65,7 @@ pub fn read(place: &Place, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, V
     }
 }
 
-/// Complaints about columns that are missing or there twice.
+/// Complaints about columns that are missing, or there more than once.
 fn unfit(wanted: &[Wanted], count: impl Fn(&str) -> usize) -> Vec<String> {
     let complaints = wanted.iter().filter_map(|(name, presence)| match count(name) {
         0 if *presence == Presence::Required => Some(format!("has no column {name}")),
@@ -144,7 +144,8 @@ fn append(batch: &RecordBatch, wanted: &[Wanted], rows: &mut Vec<Row>) -> Result
     Ok(())
 }
 
-/// Any column but a floating-point one as text; times as RFC 3339 in UTC.
+/// A column as text, times as RFC 3339 in UTC. Errors: a floating-point column; other types without
+/// a text form.
 fn as_text(name: &str, column: &arrow::array::ArrayRef) -> Result<arrow::array::ArrayRef, String> {
     let trouble = |error: &dyn std::fmt::Display| format!("column {name}: {error}");
     let nulls = column.logical_null_count();

@@ -14,13 +14,13 @@ use super::in_force::Fingerprint;
 use super::sheet::Presence::{Optional, Required};
 use super::sheet::{At, Row, Wanted};
 
-/// A table that is built, whether or not there were complaints about its rows.
+/// A table as built. There may have been complaints about its rows.
 pub struct Draft {
     pub batch: RecordBatch,
     pub fingerprints: Vec<Fingerprint>,
 }
 
-/// The columns of each reference table, in the contract's order.
+/// The columns of each reference table, in the order of `docs/rules.md`.
 pub fn columns(table: &str) -> &'static [Wanted] {
     match table {
         "links" => &[
@@ -44,7 +44,7 @@ pub fn columns(table: &str) -> &'static [Wanted] {
     }
 }
 
-/// Columns that may not be empty, and columns that make the key of a row.
+/// The columns that may not be empty, and the columns that are the key of a row.
 fn key(table: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match table {
         "links" => (&["link_key", "publisher_id"], &["link_key"]),
@@ -55,8 +55,8 @@ fn key(table: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// Checks the rows of a table and builds its batch. `fx_rates` get `valid_from` and `valid_to`:
-/// a rate is in force until the next one of its currency (C6).
+/// Checks the rows of a table (B3) and builds its batch. Complaints are added to `complaints`. Rows
+/// of `fx_rates` get a validity: a rate is in force until the next one of its currency (C6).
 pub fn build(
     table: &str,
     file: &str,
@@ -154,7 +154,7 @@ impl Line {
         text.as_deref()
     }
 
-    /// The key for messages and for comparison: "link_key _ann".
+    /// The key, for messages and comparison: "link_key _ann".
     fn key(&self, table: &str) -> String {
         let parts: Vec<String> = key(table)
             .1
@@ -164,7 +164,7 @@ impl Line {
         parts.join(", ")
     }
 
-    /// A decimal by value, scaled to `decimals`, within `least..=most`; else the text found.
+    /// A decimal by value, scaled to `decimals`, within `least..=most`. Errors: the text found.
     fn number(
         &self,
         column: &str,
@@ -201,8 +201,8 @@ fn scaled(text: &str, decimals: usize) -> Option<i128> {
     Some(sign * value)
 }
 
-/// A time with a zone, a time without (UTC), or a date (its 00:00 UTC); finer than a microsecond
-/// is cut off.
+/// A time with a zone, a time without (UTC), or a date (its 00:00 UTC). What is finer than a
+/// microsecond is cut off.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(date) = text.parse::<NaiveDate>() {
@@ -300,7 +300,7 @@ fn until_the_next(lines: &mut [Line]) {
     }
 }
 
-/// Digests of the lines without what was parsed: 0.09 is 0.090, and the validity is kept apart.
+/// Digests of the lines, with rates by value (0.09 is 0.090) and without the validity.
 fn fingerprints(lines: &[Line]) -> Vec<Fingerprint> {
     let parsed = ["rate", "rate_date", "valid_from", "valid_to", "joined_at", "left_at"];
     let mut content = String::new();

@@ -1,187 +1,141 @@
-//! Clean tables to conversions: which click earned each order line.
-
-use std::collections::BTreeSet;
+//! Makes conversions from the clean tables: which click earned each order line.
 
 use anyhow::Result;
 use chrono::NaiveDate;
-use datafusion::common::ScalarValue;
 
-use super::{Run, stretches};
-use crate::check;
-use crate::days::{self, ReportDates};
+use super::workspace::{Workspace, number};
+use crate::audit;
+use crate::days::DateRange;
 use crate::engine::Params;
-use crate::engine::write::NewFile;
-use crate::model::{self, Model};
-use crate::stop::Stop;
+use crate::model;
 use crate::warehouse::TableFile;
+use crate::warehouse::write::NewFile;
 
-/// How many order events of the dates attributed at once, unless one date has more.
-pub(super) const ATTRIBUTED_EVENTS: u64 = 3_000_000;
+/// Order events of the dates that are attributed at once, unless one date has more.
+const EVENTS_AT_ONCE: u64 = 3_000_000;
 
-/// Clicks to a slice of the timeline, so that memory does not follow the rows.
-const SLICE_CLICKS: u64 = 2_500_000;
+/// Clicks per bucket of buyers, so that memory does not grow with the number of clicks.
+const BUCKET_CLICKS: u64 = 2_500_000;
 
-impl Run<'_> {
-    /// Conversions of order dates that are not the run's own (D6).
-    pub(super) async fn make_earlier_conversions(&mut self) -> Result<(), Stop> {
-        let dates: BTreeSet<NaiveDate> = self.plan.earlier_conversions.keys().copied().collect();
-        for dates in stretches(&dates, self.dates_at_once("clean.order_events", ATTRIBUTED_EVENTS)?)
-        {
-            let words = days::in_words(dates.iter());
-            self.progress.step(&format!("attributing earlier orders of {words}"));
-            let params = self.params(dates);
-            let files = Box::pin(self.make_conversions(dates, &params)).await?;
-            self.register_staged(
-                &self.engine,
-                "attribution.conversions",
-                |date| dates.contains(date),
-                &files,
-            )?;
-            self.stop_if(self.check_conversions(&params, &files).await?)?;
-            self.publish([("attribution.conversions", files)].into()).await?;
-            self.progress.done();
-        }
-        Ok(())
+/// How many order dates to attribute at once.
+pub fn dates_at_once(workspace: &Workspace<'_>) -> Result<usize> {
+    workspace.dates_at_once("clean.order_events", EVENTS_AT_ONCE)
+}
+
+/// Attributes the orders of some dates. Returns the new files of conversions, not yet visible.
+pub async fn make_conversions(
+    workspace: &mut Workspace<'_>,
+    dates: DateRange,
+) -> Result<Vec<NewFile>> {
+    let params = workspace.params(dates);
+    credit(workspace, dates, &params).await?;
+    let conversions = model::named("attribution.conversions")?;
+    let order_dates: Vec<NaiveDate> = dates.iter().collect();
+    let engine = &workspace.engine;
+    let files =
+        workspace.write_by_date(engine, conversions, &order_dates, "order_date", &params).await?;
+    keep_earned_orders(workspace, dates, &params).await?;
+    Ok(files)
+}
+
+/// Makes sure that `report.earned_orders` has the orders of some dates, for the traffic report.
+pub async fn make_earned_orders(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()> {
+    let is_within = |all: DateRange| all.contains(dates.from) && all.contains(dates.to);
+    if workspace.earned_orders_of.is_some_and(is_within) {
+        return register_clean(workspace, dates);
     }
+    let params = workspace.params(dates);
+    credit(workspace, dates, &params).await?;
+    keep_earned_orders(workspace, dates, &params).await
+}
 
-    /// Attributes the orders of some dates: conversions, not yet visible.
-    pub(super) async fn make_conversions(
-        &mut self,
-        dates: ReportDates,
-        params: &Params,
-    ) -> Result<Vec<NewFile>> {
-        self.attribute(dates, params).await?;
-        let conversions = model::named("attribution.conversions")?;
-        let order_dates: Vec<NaiveDate> = dates.iter().collect();
-        let files = self
-            .write_by_date(&self.engine, conversions, &order_dates, "order_date", params)
-            .await?;
-        self.keep_earned_orders(dates, params).await?;
-        Ok(files)
-    }
+async fn keep_earned_orders(
+    workspace: &mut Workspace<'_>,
+    dates: DateRange,
+    params: &Params,
+) -> Result<()> {
+    let earned_orders = model::named("report.earned_orders")?;
+    workspace.engine.materialise(earned_orders, params).await?;
+    workspace.engine.forget("attribution.credits")?;
+    workspace.earned_orders_of = Some(dates);
+    Ok(())
+}
 
-    /// Attributes the orders of some dates for the traffic report, unless that has been done.
-    pub(super) async fn know_earned_orders(
-        &mut self,
-        dates: ReportDates,
-        params: &Params,
-    ) -> Result<()> {
-        let is_within = |all: ReportDates| all.contains(dates.from) && all.contains(dates.to);
-        if self.earned_orders_of.is_some_and(is_within) {
-            return self.register_clean_inputs(dates);
-        }
-        self.attribute(dates, params).await?;
-        self.keep_earned_orders(dates, params).await
-    }
+/// Makes `attribution.credits`: the click that earned each line of some order dates.
+async fn credit(workspace: &Workspace<'_>, dates: DateRange, params: &Params) -> Result<()> {
+    const PLACED: [&str; 3] = [
+        "attribution.lines_to_attribute",
+        "attribution.placed_history",
+        "attribution.repeated_placed_events",
+    ];
+    const BUYERS: [&str; 3] =
+        ["attribution.buyer_keys", "attribution.buyer_lines", "attribution.buyer_clicks"];
+    register_clean(workspace, dates)?;
+    let engine = &workspace.engine;
+    let clicks = rows(workspace, "clean.clicks", workspace.job.reach().clicks(dates))?;
+    let buckets = workspace.buckets(clicks, BUCKET_CLICKS);
+    let mut params = params.clone();
+    params.insert("buckets", number(buckets));
 
-    /// Of credits keeps what the traffic report counts.
-    async fn keep_earned_orders(&mut self, dates: ReportDates, params: &Params) -> Result<()> {
-        self.engine.materialise(model::named("report.earned_orders")?, params).await?;
-        self.engine.forget("attribution.credits")?;
-        self.earned_orders_of = Some(dates);
-        Ok(())
-    }
+    engine.materialise_each(&PLACED, &params).await?;
+    let lines = engine.materialise_each(&["attribution.placed_lines"], &params).await?;
+    engine.forget_each(&PLACED)?;
 
-    /// Finds the click that earned each line of some order dates: credits.
-    async fn attribute(&self, dates: ReportDates, params: &Params) -> Result<()> {
-        self.register_clean_inputs(dates)?;
-        let clicks = self.rows("clean.clicks", self.clicks_reach(dates))?;
-        let slices = self.slices(clicks, SLICE_CLICKS);
-        let with = |params: &Params, name: &'static str, value: i64| {
-            let mut params = params.clone();
-            params.insert(name, ScalarValue::Int64(Some(value)));
-            params
-        };
-        let params = with(params, "slices", slices);
-        let finding_repetitions =
-            ["attribution.new_lines", "attribution.placements", "attribution.repetitions"];
-        for name in finding_repetitions {
-            self.engine.materialise(model::named(name)?, &params).await?;
-        }
-        let placed_lines = model::named("attribution.placed_lines")?;
-        let lines = self.engine.materialise(placed_lines, &params).await?;
-        for name in finding_repetitions {
-            self.engine.forget(name)?;
-        }
-        for name in
-            ["attribution.shoppers", "attribution.shopper_lines", "attribution.shopper_clicks"]
-        {
-            self.engine.materialise(model::named(name)?, &params).await?;
-        }
-        let of_slices: Vec<Params> =
-            (0..slices).map(|slice| with(&params, "slice", slice)).collect();
-        let timeline = model::named("attribution.timeline")?;
-        let winners = model::named("attribution.winners")?;
-        let is_needed = |model: &Model| model.name == winners.name;
-        self.engine.materialise_together(&[timeline, winners], &of_slices, is_needed).await?;
-        for name in ["attribution.shopper_lines", "attribution.shopper_clicks"] {
-            self.engine.forget(name)?;
-        }
-        let winning_clicks = model::named("attribution.winning_clicks")?;
-        match lines.saturating_mul(self.request.tuning.few) < clicks {
-            true => self.engine.look_up(winning_clicks, &params).await?,
-            false => self.engine.materialise(winning_clicks, &params).await?,
-        };
-        self.engine.materialise(model::named("attribution.credits")?, &params).await?;
-        for name in [
-            "attribution.placed_lines",
-            "attribution.shoppers",
-            "attribution.winners",
-            "attribution.winning_clicks",
-        ] {
-            self.engine.forget(name)?;
-        }
-        Ok(())
-    }
+    engine.materialise_each(&BUYERS, &params).await?;
+    let of_bucket = |bucket| {
+        let mut params = params.clone();
+        params.insert("bucket", number(bucket));
+        params
+    };
+    let of_buckets: Vec<Params> = (0..buckets).map(of_bucket).collect();
+    let by_bucket = ["attribution.timeline", "attribution.winners"];
+    engine.materialise_by_bucket(&by_bucket, &of_buckets, &["attribution.winners"]).await?;
+    engine.forget_each(&["attribution.buyer_lines", "attribution.buyer_clicks"])?;
 
-    pub(super) async fn check_conversions(
-        &self,
-        params: &Params,
-        new: &[NewFile],
-    ) -> Result<Vec<String>> {
-        let model = model::named("attribution.conversions")?;
-        let mut complaints: Vec<String> =
-            check::key(&self.engine, model, new).await?.into_iter().collect();
-        for name in ["check.each_line_placed_once", "check.each_click_lies_in_its_window"] {
-            complaints.extend(check::promise(&self.engine, name, params).await?);
-        }
-        Ok(complaints)
-    }
+    let winning_clicks = model::named("attribution.winning_clicks")?;
+    match lines.saturating_mul(workspace.request.tuning.selective_ratio) < clicks {
+        true => engine.materialise_selective(winning_clicks, &params).await?,
+        false => engine.materialise(winning_clicks, &params).await?,
+    };
+    engine.materialise_each(&["attribution.credits"], &params).await?;
+    engine.forget_each(&[
+        "attribution.placed_lines",
+        "attribution.buyer_keys",
+        "attribution.winners",
+        "attribution.winning_clicks",
+    ])
+}
 
-    /// Rows of a kept table on some landing dates.
-    fn rows(&self, name: &str, dates: ReportDates) -> Result<u64> {
-        let may_read = self.may_read(dates);
-        let files = self.warehouse.table(name)?.files.iter();
-        Ok(files.filter(|file| may_read(file.slice.date)).map(TableFile::rows).sum())
+/// Audits the registered conversions of some dates, of which the files `new` are not yet visible.
+/// Returns complaints.
+pub async fn audit(
+    workspace: &Workspace<'_>,
+    dates: DateRange,
+    new: &[NewFile],
+) -> Result<Vec<String>> {
+    let params = workspace.params(dates);
+    let model = model::named("attribution.conversions")?;
+    let mut complaints: Vec<String> =
+        audit::key(&workspace.engine, model, new).await?.into_iter().collect();
+    for name in ["audit.each_line_placed_once", "audit.each_click_lies_in_its_window"] {
+        complaints.extend(audit::promise(&workspace.engine, name, &params).await?);
     }
+    Ok(complaints)
+}
 
-    /// The clean rows that some order dates look back to.
-    fn register_clean_inputs(&self, dates: ReportDates) -> Result<()> {
-        self.register_kept(
-            &self.engine,
-            "clean.order_events",
-            self.may_read(self.orders_reach(dates)),
-        )?;
-        self.register_kept(&self.engine, "clean.clicks", self.may_read(self.clicks_reach(dates)))
-    }
+/// The number of rows of a stored table on some landing dates.
+fn rows(workspace: &Workspace<'_>, name: &str, dates: DateRange) -> Result<u64> {
+    let may_read = workspace.may_read(dates);
+    let files = workspace.warehouse.table(name)?.files.iter();
+    Ok(files.filter(|file| may_read(file.partition.date)).map(TableFile::rows).sum())
+}
 
-    /// Landing dates of the clicks that may earn orders of some dates.
-    fn clicks_reach(&self, dates: ReportDates) -> ReportDates {
-        let instants = dates.instants(self.job.zone);
-        let window = chrono::TimeDelta::hours(self.job.window_hours);
-        days::landing(&(instants.start - window..instants.end), self.job.late_days)
-    }
-
-    /// Landing dates of the events that orders and movements of some dates look back to.
-    fn orders_reach(&self, dates: ReportDates) -> ReportDates {
-        let instants = dates.instants(self.job.zone);
-        let horizon = chrono::TimeDelta::days(self.job.order_horizon_days as i64);
-        days::landing(&(instants.start - horizon..instants.end), self.job.late_days)
-    }
-
-    /// Landing dates after `--as-of` are as if they had not landed, cleaned or not (D3).
-    fn may_read(&self, dates: ReportDates) -> impl Fn(NaiveDate) -> bool + use<> {
-        let as_of = self.request.as_of;
-        move |dt| dates.contains(dt) && as_of.is_none_or(|last| dt <= last)
-    }
+/// Registers the clean rows that some order dates look back to.
+fn register_clean(workspace: &Workspace<'_>, dates: DateRange) -> Result<()> {
+    let reach = workspace.job.reach();
+    let engine = &workspace.engine;
+    let events = workspace.may_read(reach.events(dates));
+    workspace.register_stored(engine, "clean.order_events", events)?;
+    let clicks = workspace.may_read(reach.clicks(dates));
+    workspace.register_stored(engine, "clean.clicks", clicks)
 }

@@ -1,4 +1,4 @@
-//! Commits: the next version of a table's log, or none.
+//! Commits: each adds the next version to a table's log, or fails.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,17 +10,19 @@ use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use serde_json::Value;
 
-use super::{CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table, stats};
-use crate::engine::write::{NewFile, Slice};
+use super::write::NewFile;
+use super::{
+    CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, Table, stats,
+};
 use crate::stop::Stop;
 
-/// In a commit's own entry of the log: the run that made it.
+/// The key under which a commit's entry in the log names its run.
 const RUN: &str = "lookbackRun";
 const FENCE_ATTEMPTS: usize = 5;
 
 impl Table {
-    /// A commit without a change, which takes the version that an earlier holder of the lock would
-    /// commit next.
+    /// Commits without a change. This takes the version that an earlier holder of the lock would
+    /// commit next. Errors: other runs keep committing.
     pub(super) async fn fence(&mut self, run_id: &str) -> Result<()> {
         for _ in 0..FENCE_ATTEMPTS {
             let operation = DeltaOperation::Write {
@@ -45,17 +47,18 @@ impl Table {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let state = self.state().context("the table does not exist")?;
-        let replaced: BTreeSet<&Slice> = change.files.iter().map(|(file, _)| &file.slice).collect();
-        let gone = self.files.iter().filter(|file| replaced.contains(&file.slice));
+        let replaced: BTreeSet<&Partition> =
+            change.files.iter().map(|(file, _)| &file.partition).collect();
+        let gone = self.files.iter().filter(|file| replaced.contains(&file.partition));
         let gone: HashSet<&str> = gone.map(|file| file.path.as_str()).collect();
         let mut actions = Vec::new();
         for view in state.log_data().iter().filter(|view| gone.contains(&*view.path())) {
             actions.push(Action::Remove(view.remove_action(true)));
         }
-        for (file, origin) in &change.files {
-            actions.push(Action::Add(self.add(file, origin, now)));
+        for (file, lineage) in &change.files {
+            actions.push(Action::Add(self.add(file, lineage, now)));
         }
-        let dates: BTreeSet<NaiveDate> = replaced.iter().map(|slice| slice.date).collect();
+        let dates: BTreeSet<NaiveDate> = replaced.iter().map(|partition| partition.date).collect();
         let predicate = dates.first().zip(dates.last()).map(|(first, last)| {
             let column = self.model.partition();
             format!("{column} >= '{first}' and {column} <= '{last}'")
@@ -70,8 +73,8 @@ impl Table {
 
     /// Appends the next version to the log. Errors: exit 5 when another run was first.
     ///
-    /// An error may hide a success: an answer that was lost, or a checkpoint that failed after the
-    /// commit. So the log is asked whose that version is; nothing is tried a second time.
+    /// An error may hide a success: a lost answer, or a checkpoint that failed after the commit. So
+    /// the log is read to see which run has that version. Nothing is tried a second time.
     async fn append(
         &mut self,
         actions: Vec<Action>,
@@ -96,12 +99,12 @@ impl Table {
                 let unknown = || format!("{error}; whether it was committed cannot be read");
                 match entry.with_context(unknown)? {
                     Some(entry) if is_of_run(&entry, run_id) => {
-                        tracing::debug!("version {version} is there, in spite of: {error}");
+                        tracing::debug!("version {version} is there despite: {error}");
                         self.delta.load_version(version).await?;
                     }
                     Some(_) => {
                         return Err(Stop::later(format!(
-                            "{}: another run committed version {version} meanwhile",
+                            "{}: another run committed version {version} first",
                             self.model.name
                         ))
                         .hint("this run's rows of the table were not published; run again")
@@ -114,16 +117,16 @@ impl Table {
         self.list()
     }
 
-    fn add(&self, file: &NewFile, origin: &Origin, now: DateTime<Utc>) -> Add {
-        let mut tags: HashMap<String, Option<String>> = origin
+    fn add(&self, file: &NewFile, lineage: &Lineage, now: DateTime<Utc>) -> Add {
+        let mut tags: HashMap<String, Option<String>> = lineage
             .iter()
             .map(|(name, digest)| (format!("{ORIGIN_TAG}{name}"), Some(digest.clone())))
             .collect();
-        if let Some(log) = &file.slice.log {
+        if let Some(log) = &file.partition.log {
             tags.insert(LOG_TAG.to_owned(), Some(log.clone()));
         }
         tags.insert(DIGEST_TAG.to_owned(), Some(file.digest.clone()));
-        let date = file.slice.date.to_string();
+        let date = file.partition.date.to_string();
         Add {
             path: file.path.clone(),
             partition_values: HashMap::from([(self.model.partition().to_owned(), Some(date))]),
@@ -137,7 +140,7 @@ impl Table {
     }
 }
 
-/// Whether a version's entry in the log was written by this run.
+/// Whether this run wrote an entry of the log.
 fn is_of_run(entry: &Bytes, run_id: &str) -> bool {
     let lines = entry.split(|byte| *byte == b'\n');
     let mut entries = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());

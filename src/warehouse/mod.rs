@@ -1,13 +1,16 @@
 //! The warehouse: Delta Lake tables below the job's root. The only folder that knows Delta.
 //!
-//! A run reads the snapshot it opened, plus what it committed itself. All dates that a commit
-//! rewrites become visible together. A commit follows the version that the run knows, or fails: the
-//! log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
+//! A run reads the snapshot that it opened and what it committed itself. All dates that a commit
+//! rewrites become visible together. A commit follows the version that the run knows, or fails, so
+//! the log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 mod commit;
+mod partition;
+mod program;
 mod stats;
 mod table;
 mod vacuum;
+pub mod write;
 
 use std::collections::BTreeMap;
 
@@ -16,26 +19,31 @@ use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use futures::future::join_all;
+use futures::try_join;
+pub use partition::Partition;
+pub use program::Program;
 pub use vacuum::Unneeded;
+use write::NewFile;
 
-use crate::engine::write::{NewFile, Slice};
+use crate::location::{Location, in_parallel};
 use crate::model::{self, Model};
-use crate::place::{Place, in_parallel};
 use crate::stop::Stop;
 
-/// What a file was made from: names of inputs and their digests. Kept with the file in the log.
-pub type Origin = BTreeMap<String, String>;
+/// What a file was made from: names of inputs and their digests. Stored in the log with the file.
+pub type Lineage = BTreeMap<String, String>;
 
 const ORIGIN_TAG: &str = "lookback.origin.";
 const LOG_TAG: &str = "lookback.log";
 const DIGEST_TAG: &str = "lookback.digest";
 
-/// How many versions there are from one checkpoint to the next.
+/// The number of versions from one checkpoint to the next.
 const CHECKPOINT_INTERVAL: u64 = 10;
 
 /// All tables of one root, as they were when opened or last committed to.
 pub struct Warehouse {
-    root: Place,
+    root: Location,
+    /// None until a run has begun it.
+    program: Option<Program>,
     tables: BTreeMap<&'static str, Table>,
 }
 
@@ -43,21 +51,21 @@ pub struct Warehouse {
 pub struct Table {
     model: &'static Model,
     delta: DeltaTable,
-    /// Ordered by slice and path.
+    /// Ordered by partition and path.
     pub files: Vec<TableFile>,
 }
 
 /// A file that is part of a table.
 #[derive(Debug, Clone)]
 pub struct TableFile {
-    pub slice: Slice,
-    pub origin: Origin,
-    /// Of the file's bytes: equal digests, equal rows.
+    pub partition: Partition,
+    pub lineage: Lineage,
+    /// The digest of the file's bytes. Equal digests mean equal rows.
     pub digest: String,
     path: String,
     size: u64,
     rows: Option<u64>,
-    /// What the log tells about the rows, see [`stats`].
+    /// What the log says about the rows, see [`stats`].
     stats: String,
 }
 
@@ -67,26 +75,27 @@ impl TableFile {
         &self.path
     }
 
-    /// As the log tells; none where it does not.
+    /// As the log says, or 0 where it does not.
     pub fn rows(&self) -> u64 {
         self.rows.unwrap_or_default()
     }
 }
 
-/// A change to one table that is not visible yet: new files for slices, whose present files go.
+/// A change to one table that is not visible yet: new files that replace those of their partitions.
 #[derive(Default)]
 pub struct Change {
-    pub files: Vec<(NewFile, Origin)>,
+    pub files: Vec<(NewFile, Lineage)>,
 }
 
 impl Warehouse {
     /// Opens every table there is. Tables that do not exist are empty until `create_missing`.
-    pub async fn open(root: &Place) -> Result<Warehouse> {
-        let models = model::kept()?;
+    pub async fn open(root: &Location) -> Result<Warehouse> {
+        let models = model::stored()?;
         let tables = in_parallel(models.clone(), async |model| Table::open(root, model).await);
+        let (tables, program) = try_join!(tables, Program::read(root))?;
         let names = models.iter().map(|model| model.name);
-        let tables = names.zip(tables.await?).collect();
-        Ok(Warehouse { root: root.clone(), tables })
+        let tables = names.zip(tables).collect();
+        Ok(Warehouse { root: root.clone(), program, tables })
     }
 
     /// Reads what was committed since the tables were opened.
@@ -108,6 +117,23 @@ impl Warehouse {
         Ok(())
     }
 
+    /// How a program differs from the warehouse's own, one text per key (D9).
+    pub fn differences(&self, program: &Program) -> Vec<String> {
+        let known = self.program.as_ref();
+        known.map(|known| known.differences(program)).unwrap_or_default()
+    }
+
+    /// Stores the program of the warehouse if it is new (D9). Errors: the store fails.
+    pub async fn remember(&mut self, program: &Program) -> Result<()> {
+        let known = self.program.as_ref();
+        let remembered = known.map_or_else(|| program.clone(), |known| known.named_by(program));
+        if known != Some(&remembered) {
+            remembered.write(&self.root).await?;
+            self.program = Some(remembered);
+        }
+        Ok(())
+    }
+
     /// The version of each table; none where it does not exist.
     pub fn versions(&self) -> BTreeMap<&'static str, Option<u64>> {
         let versions = self.tables.iter();
@@ -118,13 +144,13 @@ impl Warehouse {
         self.tables.get(name).with_context(|| format!("no table {name}"))
     }
 
-    /// Where a table's files lie.
-    pub fn folder(&self, model: &Model) -> Place {
+    /// Where a table's files are.
+    pub fn folder(&self, model: &Model) -> Location {
         self.root.child(&model.folder())
     }
 
-    /// Makes changes visible by table: of each all of it at once, the tables side by side. Errors:
-    /// the first; changes of other tables may have become visible.
+    /// Makes changes visible, by table: each table's change at once, the tables in parallel.
+    /// Errors: the first one; changes of other tables may have become visible.
     pub async fn commit(
         &mut self,
         mut changes: BTreeMap<&'static str, Change>,
@@ -139,11 +165,11 @@ impl Warehouse {
                 committed.map_err(|error| because(error, &format!("{name}: cannot commit")))
             });
         }
-        ensure!(changes.is_empty(), "tables that are not kept: {:?}", changes.keys());
+        ensure!(changes.is_empty(), "tables that are not stored: {:?}", changes.keys());
         join_all(commits).await.into_iter().collect()
     }
 
-    /// Looks for files that no version that was current since an instant needs, table by table.
+    /// Finds the files of each table that no version needs that was current since `since`.
     pub async fn unneeded(
         &self,
         since: DateTime<Utc>,
@@ -152,12 +178,12 @@ impl Warehouse {
         let mut unneeded = Vec::new();
         for (name, table) in self.tables.iter().filter(|(_, table)| table.state().is_some()) {
             let found = table.unneeded(since, now).await;
-            unneeded.push(found.with_context(|| format!("{name}: cannot see what is needed"))?);
+            unneeded.push(found.with_context(|| format!("{name}: cannot find unneeded files"))?);
         }
         Ok(unneeded)
     }
 
-    /// Removes such files, and on a local disk also what killed runs left half written.
+    /// Removes these files, and on a local disk also unfinished files of killed runs.
     pub async fn remove(&self, unneeded: Vec<Unneeded>) -> Result<()> {
         if let Some(root) = self.root.local_path() {
             vacuum::remove_staged(&root)?;
@@ -169,8 +195,8 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Shortens every table's log to what is needed since an instant. Returns how many entries went,
-    /// by table.
+    /// Shortens every table's log to what is needed since `since`. Returns the number of removed
+    /// entries, by table.
     pub async fn shorten_logs(
         &mut self,
         since: DateTime<Utc>,
@@ -187,7 +213,7 @@ impl Warehouse {
         Ok(removed)
     }
 
-    /// Keeps a run that held the lock before, and may still be alive, from committing anything.
+    /// Keeps the last holder of the lock, which may still be alive, from committing anything.
     pub async fn fence(&mut self, run_id: &str) -> Result<()> {
         for table in self.tables.values_mut() {
             let fenced = table.fence(run_id).await;
@@ -197,7 +223,7 @@ impl Warehouse {
     }
 }
 
-/// Adds context, but for a [`Stop`], which is for people as it stands.
+/// Adds context, except to a [`Stop`], whose message is complete.
 fn because(error: anyhow::Error, context: &str) -> anyhow::Error {
     match error.is::<Stop>() {
         true => error,

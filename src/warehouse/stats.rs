@@ -1,17 +1,17 @@
-//! What the log tells about a file's rows: how many there are, and bounds of their columns. Readers
-//! skip files by it, this program as well.
+//! What the log says about a file's rows: how many there are, and bounds of their columns. Readers
+//! skip files by it, this program too.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use datafusion::common::ScalarValue;
 use serde_json::{Map, Value, json};
 
-use crate::engine::files::Bounds;
-use crate::engine::write::NewFile;
+use super::write::NewFile;
+use crate::engine::parquet_table::Bounds;
 use crate::model::{ColumnKind, Model};
 
-/// As the Delta protocol has it. Times are given to the millisecond, for so readers understand them:
-/// the least one not later than it is, the greatest one not earlier. Nulls are counted, for some
-/// readers believe that there are none where nobody says how many.
+/// A file's statistics as JSON of the Delta protocol. Times have milliseconds, because readers
+/// expect them: the least is rounded down, the greatest up. Nulls are counted, because some readers
+/// take a missing count for zero.
 pub fn of(file: &NewFile) -> String {
     let (mut least, mut greatest) = (Map::new(), Map::new());
     for (column, (from, to)) in &file.bounds {
@@ -30,7 +30,7 @@ pub fn of(file: &NewFile) -> String {
     .to_string()
 }
 
-/// A value, or a time that much later with its microseconds cut off.
+/// A text as it is, or a time plus `later`, cut off to milliseconds. None for other types.
 fn shown(value: &ScalarValue, later: TimeDelta) -> Option<Value> {
     match value {
         ScalarValue::Utf8View(text) => Some(text.clone()?.into()),
@@ -43,7 +43,7 @@ fn shown(value: &ScalarValue, later: TimeDelta) -> Option<Value> {
     }
 }
 
-/// What it tells of a table's columns. Whatever is not understood is not known.
+/// The bounds of columns in such JSON. What cannot be read is left out.
 pub fn bounds(stats: &str, model: &Model) -> Bounds {
     let stats: Value = serde_json::from_str(stats).unwrap_or_default();
     let end = |name: &str, column: &str, kind| read(stats[name][column].as_str()?, kind);
@@ -68,7 +68,7 @@ fn read(text: &str, kind: ColumnKind) -> Option<ScalarValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::write::Slice;
+    use crate::warehouse::Partition;
 
     fn instant(micros: i64) -> ScalarValue {
         ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
@@ -88,7 +88,7 @@ mod tests {
             ])
         };
         let file = NewFile {
-            slice: Slice::of(chrono::NaiveDate::default()),
+            partition: Partition::of(chrono::NaiveDate::default()),
             path: String::new(),
             size: 0,
             rows: 3,

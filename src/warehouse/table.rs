@@ -1,4 +1,4 @@
-//! One table: its snapshot of the log, as files by date, and its rows for queries.
+//! One table: its snapshot of the log, as files by partition, and its rows for queries.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,27 +16,29 @@ use deltalake::{DeltaTable, TableProperty};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
+use super::write::NewFile;
 use super::{
-    CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, ORIGIN_TAG, Origin, Table, TableFile, stats,
+    CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, Table, TableFile,
+    stats,
 };
-use crate::engine::files::{DataFile, FileTable};
-use crate::engine::write::{NewFile, Slice};
+use crate::days::days_since_1970;
+use crate::engine::parquet_table::{DataFile, ParquetTable};
+use crate::location::Location;
 use crate::model::{ColumnKind, Model};
-use crate::place::Place;
-use crate::raw::days_since_1970;
 
 impl Table {
-    pub(super) async fn open(root: &Place, model: &'static Model) -> Result<Table> {
-        let place = root.child(&model.folder());
-        let prefixed = Arc::new(PrefixStore::new(place.store().clone(), place.path().clone()));
-        let mut url = place.url().clone();
+    pub(super) async fn open(root: &Location, model: &'static Model) -> Result<Table> {
+        let location = root.child(&model.folder());
+        let prefixed =
+            Arc::new(PrefixStore::new(location.store().clone(), location.path().clone()));
+        let mut url = location.url().clone();
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
         let log =
-            default_logstore(prefixed, place.store().clone(), &url, &StorageConfig::default());
+            default_logstore(prefixed, location.store().clone(), &url, &StorageConfig::default());
         let mut table = Table { model, delta: DeltaTable::new(log), files: Vec::new() };
-        table.refresh().await.with_context(|| format!("{place}: cannot open the table"))?;
+        table.refresh().await.with_context(|| format!("{location}: cannot open the table"))?;
         Ok(table)
     }
 
@@ -66,7 +68,7 @@ impl Table {
             #[expect(deprecated, reason = "no other way to a file's tags")]
             let added = view.add_action();
             let tags = added.tags.unwrap_or_default();
-            let origin = tags
+            let lineage = tags
                 .iter()
                 .filter_map(|(name, digest)| {
                     Some((name.strip_prefix(ORIGIN_TAG)?.to_owned(), digest.clone()?))
@@ -75,11 +77,11 @@ impl Table {
             let tag = |name: &str| tags.get(name).cloned().flatten();
             let path = view.path().to_string();
             files.push(TableFile {
-                slice: Slice {
+                partition: Partition {
                     date: date.with_context(|| format!("{path}: a file without a date"))?,
                     log: tag(LOG_TAG),
                 },
-                origin,
+                lineage,
                 digest: tag(DIGEST_TAG).unwrap_or_default(),
                 size: view.size().unsigned_abs(),
                 rows: view.num_records().map(|rows| rows as u64),
@@ -87,7 +89,9 @@ impl Table {
                 path,
             });
         }
-        files.sort_by(|one, other| (&one.slice, &one.path).cmp(&(&other.slice, &other.path)));
+        files.sort_by(|one, other| {
+            (&one.partition, &one.path).cmp(&(&other.partition, &other.path))
+        });
         self.files = files;
         Ok(())
     }
@@ -109,7 +113,7 @@ impl Table {
             )
             .with_save_mode(SaveMode::Ignore);
         let created = create.await;
-        // What counts is that it is there: an answer may be lost, or another run be first.
+        // An error is ignored if the table exists: an answer was lost, or another run was first.
         self.delta.load().await?;
         if self.state().is_none() {
             created.with_context(|| format!("{}: cannot create", self.model.name))?;
@@ -121,44 +125,47 @@ impl Table {
         Ok(self.state().context("the table does not exist")?.version() + 1)
     }
 
-    /// What the slice was made from, or none when it never was.
-    pub fn origin(&self, slice: &Slice) -> Option<&Origin> {
-        let position = self.files.partition_point(|file| &file.slice < slice);
-        self.files.get(position).filter(|file| &file.slice == slice).map(|file| &file.origin)
+    /// What a partition was made from. None when it was never made.
+    pub fn lineage(&self, partition: &Partition) -> Option<&Lineage> {
+        let position = self.files.partition_point(|file| &file.partition < partition);
+        self.files
+            .get(position)
+            .filter(|file| &file.partition == partition)
+            .map(|file| &file.lineage)
     }
 
-    /// How many rows a date has, on average; 0 when nothing was made.
+    /// How many rows a date has on average. 0 when nothing was made.
     pub fn rows_per_date(&self) -> u64 {
         let rows: u64 = self.files.iter().filter_map(|file| file.rows).sum();
         rows / (self.dates().len() as u64).max(1)
     }
 
-    /// Dates that have been made.
+    /// The dates that were made.
     pub fn dates(&self) -> BTreeSet<NaiveDate> {
-        self.files.iter().map(|file| file.slice.date).collect()
+        self.files.iter().map(|file| file.partition.date).collect()
     }
 
-    /// The table's rows on the wanted dates, with the files of changes not yet visible in place
-    /// of those they would replace.
+    /// The table's rows on the wanted dates. Files in `staged` are not yet visible, and replace the
+    /// visible files of their partitions.
     pub fn provider(
         &self,
-        folder: &Place,
+        folder: &Location,
         wanted: impl Fn(NaiveDate) -> bool,
         staged: &[NewFile],
-    ) -> Result<FileTable> {
-        let kept = self
+    ) -> Result<ParquetTable> {
+        let current = self
             .files
             .iter()
-            .filter(|file| wanted(file.slice.date))
-            .filter(|file| staged.iter().all(|new| new.slice != file.slice))
+            .filter(|file| wanted(file.partition.date))
+            .filter(|file| staged.iter().all(|new| new.partition != file.partition))
             .map(|file| {
                 let bounds = stats::bounds(&file.stats, self.model);
-                (&file.path, file.size, file.rows, file.slice.date, bounds)
+                (&file.path, file.size, file.rows, file.partition.date, bounds)
             });
-        let new = staged.iter().filter(|file| wanted(file.slice.date)).map(|file| {
-            (&file.path, file.size, Some(file.rows), file.slice.date, file.bounds.clone())
+        let new = staged.iter().filter(|file| wanted(file.partition.date)).map(|file| {
+            (&file.path, file.size, Some(file.rows), file.partition.date, file.bounds.clone())
         });
-        let files = kept
+        let files = current
             .chain(new)
             .filter(|(_, _, rows, ..)| *rows != Some(0))
             .map(|(path, size, rows, date, bounds)| DataFile {
@@ -176,7 +183,7 @@ impl Table {
         let columns = Arc::new(arrow::datatypes::Schema::new(columns));
         let partition =
             Field::new(self.model.partition(), arrow::datatypes::DataType::Date32, true);
-        Ok(FileTable::new(folder.store_url()?, columns, Some(partition), files))
+        Ok(ParquetTable::new(folder.store_url()?, columns, Some(partition), files))
     }
 }
 

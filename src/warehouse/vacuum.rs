@@ -1,7 +1,7 @@
-//! What of a table nobody needs any more.
+//! Files of a table that are no longer needed.
 //!
-//! Finding and removing are two steps, for a file that was found while the lock was held is nobody's
-//! work in progress if the lock is held still.
+//! Finding and removing are two steps. If the lock is held from the one to the other, no file that
+//! was found belongs to a run in progress.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use object_store::{Error, ObjectMeta};
 
 use super::Table;
 
-/// The files of a table that no version to keep names.
+/// The files of a table that no kept version names.
 pub struct Unneeded {
     pub table: &'static str,
     pub files: Vec<Path>,
@@ -24,7 +24,7 @@ pub struct Unneeded {
 }
 
 impl Table {
-    /// Looks what no version that was current at some time since an instant needs.
+    /// Finds the files that no version needs that was current at some time since `since`.
     pub(super) async fn unneeded(
         &self,
         since: DateTime<Utc>,
@@ -58,7 +58,7 @@ impl Table {
             .filter_map(|entry| Some((version(entry)?, entry.last_modified)))
             .collect();
         versions.sort();
-        // Current until the next one came.
+        // A version is current until the next one.
         let ends = versions.iter().skip(1).map(|(_, made)| *made).chain([DateTime::<Utc>::MAX_UTC]);
         let kept = versions.iter().zip(ends).filter(|(_, end)| *end >= since);
         Ok(kept.map(|((version, _), _)| *version).collect())
@@ -77,8 +77,8 @@ impl Table {
         Ok(())
     }
 
-    /// Writes a checkpoint and removes the log entries that it stands for and that are older than
-    /// an instant. Returns how many went.
+    /// Writes a checkpoint, and removes the log entries that it replaces and that are older than
+    /// `since`. Returns the number of removed entries.
     pub(super) async fn shorten_log(&mut self, since: DateTime<Utc>) -> Result<usize> {
         create_checkpoint(&self.delta, None).await?;
         let version = self.next_version()? - 1;
@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-/// A clock that stands still.
+/// A clock that always shows the same time.
 #[derive(Debug)]
 struct At(DateTime<Utc>);
 
@@ -101,8 +101,8 @@ impl Clock for At {
     }
 }
 
-/// Removes what a killed run left of files that it had not finished: on a local disk these have a
-/// name of their own, `….parquet#1`, which no listing shows.
+/// Removes unfinished files of killed runs below a folder. On a local disk their names are like
+/// `….parquet#1`, which no listing shows.
 pub(super) fn remove_staged(folder: &FilePath) -> Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

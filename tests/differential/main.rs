@@ -1,9 +1,13 @@
-//! The job against a naive second implementation, over random small worlds.
+//! The job against a naive second implementation and against the plain rules, over random small
+//! worlds.
 //!
 //! `LOOKBACK_WORLDS` says how many (100), `LOOKBACK_SEED` where to begin (0). A failure prints the
 //! seed of its world; `LOOKBACK_WORLDS=1 LOOKBACK_SEED=<seed>` runs that one again.
 
+#![allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
+
 mod naive;
+mod rules;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, NaiveDate};
 use lookback::cli::Format;
-use lookback::days::ReportDates;
-use lookback::engine::{Replacements, Tuning};
+use lookback::commands::query;
+use lookback::days::DateRange;
+use lookback::engine::{SqlOverrides, Tuning};
 use lookback::job::Job;
 use lookback::lock::Pace;
-use lookback::plan::{Asked, Remake};
+use lookback::plan::{DateSelection, Rebuild};
 use lookback::progress::Progress;
-use lookback::query;
 use lookback::run::{self, Request};
 use naive::{Row, Tables};
 use world::World;
@@ -35,14 +39,16 @@ const TABLES: [&str; 8] = [
 ];
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number"));
+    std::env::var(name).map_or(default, number)
 }
 
 #[test]
-fn the_job_and_the_naive_implementation_agree() {
+fn the_job_the_naive_implementation_and_the_plain_rules_agree() {
     let first = setting("LOOKBACK_SEED", 0);
     let next = AtomicU64::new(first);
     let end = first + setting("LOOKBACK_WORLDS", 100);
+    let noticed = rules::Noticed::default();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -52,18 +58,22 @@ fn the_job_and_the_naive_implementation_agree() {
                     if seed >= end {
                         return;
                     }
-                    if let Err(error) = runtime.block_on(agree(seed)) {
+                    if let Err(error) = runtime.block_on(agree(seed, &noticed)) {
                         panic!("world {seed}: {error:#}");
                     }
                 }
             });
         }
     });
+    // A few worlds cannot show every mistake.
+    if end - first >= 100 {
+        assert!(noticed.missed().is_empty(), "nothing notices {:#?}", noticed.missed());
+    }
 }
 
 /// One world: one backfill, or day by day, as of a date or not, in a way of splitting the work that
 /// depends on the seed.
-async fn agree(seed: u64) -> Result<()> {
+async fn agree(seed: u64, noticed: &rules::Noticed) -> Result<()> {
     let world = World::random(seed);
     let folder = tempfile::tempdir()?;
     let job = Job::load(&world.write(folder.path())?)?;
@@ -76,11 +86,11 @@ async fn agree(seed: u64) -> Result<()> {
         // Ample, but a limit all the same: steps are then kept in files, not in memory.
         memory: (seed % 7 == 6).then_some(4 << 30),
         // Rows looked for before the rest of them is decoded: always, or where they are few.
-        few: [0, 100][seed as usize / 2 % 2],
+        selective_ratio: [0, 100][seed as usize / 2 % 2],
     };
     if seed % 4 == 3 {
         for date in dates.iter() {
-            run_dates(&job, ReportDates { from: date, to: date }, as_of, &tuning).await?;
+            run_dates(&job, DateRange { from: date, to: date }, as_of, &tuning).await?;
         }
     } else {
         run_dates(&job, dates, as_of, &tuning).await?;
@@ -90,20 +100,21 @@ async fn agree(seed: u64) -> Result<()> {
         let made = read(&job, table).await?;
         compare(table, &expected, made, dates)?;
     }
-    Ok(())
+    rules::agree(&job, dates).await?;
+    noticed.look(&job, dates).await
 }
 
-fn longest_stretch(dates: &[NaiveDate]) -> Option<ReportDates> {
-    let mut best: Option<ReportDates> = None;
-    let mut current: Option<ReportDates> = None;
+fn longest_stretch(dates: &[NaiveDate]) -> Option<DateRange> {
+    let mut best: Option<DateRange> = None;
+    let mut current: Option<DateRange> = None;
     for date in dates {
         current = match current {
             Some(stretch) if stretch.to.succ_opt() == Some(*date) => {
-                Some(ReportDates { to: *date, ..stretch })
+                Some(DateRange { to: *date, ..stretch })
             }
-            _ => Some(ReportDates { from: *date, to: *date }),
+            _ => Some(DateRange { from: *date, to: *date }),
         };
-        let length = |stretch: Option<ReportDates>| stretch.map_or(0, |dates| dates.iter().count());
+        let length = |stretch: Option<DateRange>| stretch.map_or(0, |dates| dates.iter().count());
         if length(current) > length(best) {
             best = current;
         }
@@ -113,19 +124,19 @@ fn longest_stretch(dates: &[NaiveDate]) -> Option<ReportDates> {
 
 async fn run_dates(
     job: &Job,
-    dates: ReportDates,
+    dates: DateRange,
     as_of: Option<NaiveDate>,
     tuning: &Tuning,
 ) -> Result<()> {
     let request = Request {
-        asked: Asked::Backfill(dates),
+        selection: DateSelection::Backfill(dates),
         as_of,
         now: DateTime::UNIX_EPOCH,
         run_id: uuid::Uuid::now_v7().to_string(),
         tuning: tuning.clone(),
-        remake: Remake::Changed,
+        rebuild: Rebuild::Changed,
         pace: Pace::default(),
-        instead: Replacements::new(),
+        sql_overrides: SqlOverrides::new(),
     };
     run::run(job, &request, &Progress::default(), std::future::pending()).await?;
     Ok(())
@@ -136,7 +147,7 @@ async fn read(job: &Job, table: &str) -> Result<Vec<Row>> {
     let mut csv = Vec::new();
     // Nulls and empty texts differ, so nulls are spelled out.
     let (engine, _) = query::session(job).await?;
-    let batches = engine.session().table(name.as_str()).await?.collect().await?;
+    let batches = engine.table(name.as_str()).await?.collect().await?;
     let mut rows = Vec::new();
     for batch in &batches {
         let schema = batch.schema();
@@ -171,7 +182,7 @@ fn whole(text: &str) -> Result<String> {
     Ok(time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
 
-fn compare(table: &str, expected: &Tables, mut made: Vec<Row>, dates: ReportDates) -> Result<()> {
+fn compare(table: &str, expected: &Tables, mut made: Vec<Row>, dates: DateRange) -> Result<()> {
     let mut expected = expected.get(table).cloned().unwrap_or_default();
     let partition = match table.split('/').next() {
         Some("clean") => "dt",

@@ -77,7 +77,8 @@ struct Tried {
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number"));
+    std::env::var(name).map_or(default, number)
 }
 
 const BROKEN: &str = "broken.parquet";

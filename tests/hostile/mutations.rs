@@ -194,11 +194,11 @@ fn with_wrong_page_header(file: &[u8], footer: usize, dice: &mut Pcg64Mcg) -> Ve
     let size = number(page_type.end + 1);
     let compressed_size = number(size.end + 1);
     let values = number(compressed_size.end + 2);
-    let place = choose(dice, &[size, compressed_size, values]).clone();
+    let location = choose(dice, &[size, compressed_size, values]).clone();
     let sizes = [0, 1, -1, 1000, 1 << 20, 1 << 29, i32::MAX.into(), i32::MIN.into()];
     let declared = varint(*choose(dice, &sizes));
-    let grown = declared.len() as i64 - place.len() as i64;
-    let moved = [&file[..place.start], &declared, &file[place.end..]].concat();
+    let grown = declared.len() as i64 - location.len() as i64;
+    let moved = [&file[..location.start], &declared, &file[location.end..]].concat();
     let later = |offset: i64| if offset > page as i64 { offset + grown } else { offset };
     let in_column = |_: usize, column: ColumnChunkMetaDataBuilder| {
         let known = column.build().unwrap();

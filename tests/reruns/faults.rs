@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use lookback::stop::Kind;
 
-use crate::faulty::{FAULTS, Fault, Faulty};
-use crate::memory::{State, World, wait_for, world};
+use crate::failing_store::{FAULTS, FailingStore, Fault};
+use crate::in_memory::{State, World, wait_for, world};
 
 /// A world whose first two dates are published, and what is published once its inputs have changed.
 async fn before_and_after() -> (World, World, State, State) {
@@ -38,11 +38,12 @@ fn whatever_call_fails_nothing_is_lost_or_half() {
     let part = std::env::var("LOOKBACK_FAULTS").unwrap_or_else(|_| "0/13".to_owned());
     let (offset, step) = match part.split_once('/') {
         Some((offset, step)) => (offset.parse().unwrap(), step.parse().unwrap()),
-        None => (0, 1),
+        None if part == "all" => (0, 1),
+        None => panic!("LOOKBACK_FAULTS={part}: `all`, or a part like `0/13`"),
     };
     let calls = wait_for(async {
         let (changed, ..) = before_and_after().await;
-        let counting = Faulty::counting(changed.store.clone());
+        let counting = FailingStore::counting(changed.store.clone());
         let counted = changed.seen_through(Arc::new(counting.clone()));
         counted.run(counted.backfill(0, 1)).await.unwrap();
         counting.calls()
@@ -86,8 +87,8 @@ async fn disturb(
 ) -> String {
     let what = format!("call {call}, {fault:?}");
     let world = changed.fork();
-    let (faulty, thaw) = Faulty::freezing(world.store.clone(), call, fault);
-    let disturbed = world.seen_through(Arc::new(faulty.clone()));
+    let (failing, thaw) = FailingStore::freezing(world.store.clone(), call, fault);
+    let disturbed = world.seen_through(Arc::new(failing.clone()));
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let first = async {
         let first = disturbed.run(disturbed.backfill(0, 1)).await;
@@ -98,7 +99,7 @@ async fn disturb(
         // Another run takes over from one that is stopped, and goes on while that one wakes up.
         Fault::Freeze => {
             let other = async {
-                while faulty.calls() < call && !is_over.load(Ordering::SeqCst) {
+                while failing.calls() < call && !is_over.load(Ordering::SeqCst) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 let other = world.run(world.backfill(0, 1)).await;

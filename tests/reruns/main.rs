@@ -7,12 +7,13 @@
 //! instead of 60 nights.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tell")]
+#![allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
 
+mod failing_store;
 mod faults;
-mod faulty;
+mod in_memory;
 mod killed;
 mod lease;
-mod memory;
 mod promises;
 mod stale;
 mod year;

@@ -1,11 +1,11 @@
-//! Each promise of the contract, broken on purpose by another SQL text: the run ends with exit 4,
+//! Each promise, broken on purpose by another SQL text: the run ends with exit 4,
 //! names what is broken, and no report changes.
 
-use lookback::engine::Replacements;
+use lookback::engine::SqlOverrides;
 use lookback::model;
-use lookback::plan::Remake;
+use lookback::plan::Rebuild;
 
-use crate::memory::{State, World, wait_for, world};
+use crate::in_memory::{State, World, wait_for, world};
 
 /// A promise, the table whose SQL is replaced, by what, and words of the message that must name
 /// what is broken.
@@ -17,7 +17,7 @@ struct Breach {
 }
 
 /// The table's own rows as `made`, and what to select of them.
-fn instead(table: &'static str, select: &str) -> String {
+fn sql_overrides(table: &'static str, select: &str) -> String {
     format!("with made as ({}\n)\n{select}", model::named(table).unwrap().sql)
 }
 
@@ -34,7 +34,7 @@ fn breaches() -> Vec<Breach> {
     ] {
         let twice = "select made.* from made cross join (values (1), (2)) as copies (copy) \
                      order by 1";
-        let sql = instead(table, twice);
+        let sql = sql_overrides(table, twice);
         breaches.push(Breach { promise: "has each", table, sql, names });
     }
     let null_key = "select * replace (cast(null as varchar) as store_id) from made order by 1";
@@ -85,7 +85,7 @@ fn breaches() -> Vec<Breach> {
         ),
     ];
     for (promise, table, select, names) in others {
-        breaches.push(Breach { promise, table, sql: instead(table, select), names });
+        breaches.push(Breach { promise, table, sql: sql_overrides(table, select), names });
     }
     breaches
 }
@@ -112,8 +112,8 @@ fn a_broken_promise_ends_the_run_and_no_report_changes() {
 
 async fn assert_broken(world: &World, before: &State, breach: Breach) {
     let Breach { promise, table, sql, names } = breach;
-    let instead = Replacements::from([(table, sql)]);
-    let stop = match world.run_with(world.backfill(0, 3), Remake::All, instead).await {
+    let sql_overrides = SqlOverrides::from([(table, sql)]);
+    let stop = match world.run_with(world.backfill(0, 3), Rebuild::All, sql_overrides).await {
         Ok(_) => panic!("{promise} ({table}): nobody noticed"),
         Err(stop) => stop,
     };
@@ -129,7 +129,7 @@ async fn assert_broken(world: &World, before: &State, breach: Breach) {
 #[test]
 fn every_check_has_a_test_that_breaks_it() {
     let promises: Vec<&str> = breaches().iter().map(|breach| breach.promise).collect();
-    for check in model::layer("check").unwrap() {
+    for check in model::layer("audit").unwrap() {
         let is_broken = promises.iter().any(|promise| check.purpose.contains(promise));
         assert!(is_broken, "{}: {}", check.name, check.purpose);
     }

@@ -8,13 +8,13 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use chrono::NaiveDate;
-use lookback::plan::Asked;
+use lookback::plan::DateSelection;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
-use crate::memory::{World, wait_for, world};
+use crate::in_memory::{World, wait_for, world};
 
 const DAYS: usize = 8;
 
@@ -65,10 +65,10 @@ async fn object(world: &World, name: &str) -> Bytes {
 }
 
 /// As if the warehouse had been made from today's inputs in one go.
-async fn made_afresh(world: &World) -> crate::memory::State {
+async fn made_afresh(world: &World) -> crate::in_memory::State {
     let fresh = world.fork();
     let mut job = fresh.job.clone();
-    job.root = lookback::place::Place::parse("s3://world/fresh", std::path::Path::new("/"))
+    job.root = lookback::location::Location::parse("s3://world/fresh", std::path::Path::new("/"))
         .unwrap()
         .in_store(fresh.store.clone());
     let fresh = World { job, ..fresh };
@@ -87,9 +87,11 @@ fn nothing_changed_and_nothing_is_done() {
     wait_for(async {
         let world = published().await;
         let before = world.state().await;
-        for asked in [world.backfill(0, DAYS - 1), Asked::Stale, Asked::Night(world.date(5))] {
-            let summary = world.run(asked).await.unwrap();
-            assert!(summary.written.is_empty(), "{asked:?}: {:?}", summary.written);
+        for selection in
+            [world.backfill(0, DAYS - 1), DateSelection::Stale, DateSelection::Night(world.date(5))]
+        {
+            let summary = world.run(selection).await.unwrap();
+            assert!(summary.written.is_empty(), "{selection:?}: {:?}", summary.written);
             assert!(summary.report_dates.is_empty());
         }
         assert_eq!(before, world.state().await);
@@ -105,7 +107,7 @@ fn a_further_click_file_reaches_the_order_dates_whose_window_it_touches() {
         // It lands on the third day (UTC); the window is two days, rows land up to one day late.
         let landed = world.date(2);
         land_again(&world, "clicks", "click_id", landed, landed).await;
-        let summary = world.run(Asked::Stale).await.unwrap();
+        let summary = world.run(DateSelection::Stale).await.unwrap();
         // Ids of the date and of the three after it decide duplicates together.
         let cleaned = rewritten(&world, "clean.clicks", &clicks).await;
         assert_eq!(cleaned, [2, 3, 4, 5].map(|day| world.date(day)));
@@ -133,7 +135,7 @@ fn a_rate_corrected_in_hindsight_changes_the_dates_it_is_in_force_on() {
                 &format!("category,baby,,0.09{closed}\n"),
             )
             .await;
-        let summary = world.run(Asked::Stale).await.unwrap();
+        let summary = world.run(DateSelection::Stale).await.unwrap();
         let rewritten = rewritten(&world, "attribution.conversions", &conversions).await;
         assert_eq!(rewritten, [5, 6, 7].map(|day| world.date(day)));
         assert!(summary.report_dates.iter().all(|date| *date >= world.date(5)), "{summary}");
@@ -175,11 +177,11 @@ fn whatever_changes_stale_dates_end_as_if_made_afresh() {
                 }
                 changes.push((what, day));
             }
-            if let Err(stop) = world.run(Asked::Stale).await {
+            if let Err(stop) = world.run(DateSelection::Stale).await {
                 panic!("seed {seed}, {changes:?}: {stop}");
             }
             assert_eq!(world.state().await, made_afresh(&world).await, "seed {seed}, {changes:?}");
-            let again = world.run(Asked::Stale).await.unwrap();
+            let again = world.run(DateSelection::Stale).await.unwrap();
             assert!(again.written.is_empty(), "seed {seed}, {changes:?}: {again}");
         }
     });

@@ -1,5 +1,5 @@
-//! A folder for tables that are kept for the run only, below `TMPDIR`. It goes with the run; what
-//! a killed run left is removed by the next.
+//! The scratch folder of a run, below `TMPDIR`. It is removed at the end of the run. The next run
+//! removes folders of killed runs.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,10 +17,11 @@ pub struct Folder {
 
 impl Folder {
     pub fn new() -> Result<Folder> {
+        #[expect(clippy::disallowed_methods, reason = "here TMPDIR is asked for")]
         remove_left_behind(&std::env::temp_dir());
         let new = || -> Result<Folder> {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
-            // Locked before it has its name: whoever finds it by its name finds it locked.
+            // Locked before it gets its name, so another run never finds it unlocked.
             let making = folder.path().join("making");
             let file = File::create(&making)?;
             file.lock()?;
@@ -35,7 +36,7 @@ impl Folder {
     }
 }
 
-/// Removes scratch folders whose run is dead. What cannot be looked at is not ours to remove.
+/// Removes scratch folders of dead runs. Folders that cannot be opened are left alone.
 fn remove_left_behind(parent: &Path) {
     let folders = std::fs::read_dir(parent).into_iter().flatten().flatten();
     for folder in folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {

@@ -1,7 +1,6 @@
-//! Tables that are kept for the run only: in memory as long as there is room, else in files of a
-//! scratch folder.
+//! Temporary tables of a run: in memory while there is room, else in files of the scratch folder.
 //!
-//! Written once, read once or twice, and gone, so laid out for nothing but speed.
+//! Each is written once, read once or twice, and dropped, so its layout serves speed alone.
 
 mod folder;
 mod table;
@@ -20,23 +19,23 @@ pub use table::ScratchTable;
 pub use writer::Part;
 use writer::write;
 
-/// How many bytes of scratch tables are held in memory when nobody set a limit.
-const ROOM: usize = 640 << 20;
+/// Bytes of temporary tables held in memory when the run has no memory limit.
+const HELD_BYTES: usize = 640 << 20;
 
-/// Where a run keeps its scratch tables.
+/// Where a run stores its temporary tables.
 pub struct Scratch {
     folder: Folder,
-    room: Arc<dyn MemoryPool>,
+    pool: Arc<dyn MemoryPool>,
     files_made: AtomicUsize,
 }
 
 impl Scratch {
-    /// Within a memory limit nothing is held: that memory is for those who have no other way.
+    /// With a memory limit no table is held in memory: sorts, joins and aggregates need it.
     pub fn new(is_memory_limited: bool) -> Result<Scratch> {
-        let room = if is_memory_limited { 0 } else { ROOM };
+        let pool = if is_memory_limited { 0 } else { HELD_BYTES };
         Ok(Scratch {
             folder: Folder::new()?,
-            room: Arc::new(GreedyMemoryPool::new(room)),
+            pool: Arc::new(GreedyMemoryPool::new(pool)),
             files_made: AtomicUsize::new(0),
         })
     }
@@ -45,28 +44,28 @@ impl Scratch {
         self.folder.path()
     }
 
-    /// What it takes to write rows of the table `name`; rows of each value of the
-    /// column `split` are kept apart.
+    /// A writer for rows of the table `name`. Rows with the same value of the column `split` become
+    /// one part.
     pub fn writing(&self, name: &str, split: Option<&str>) -> Writing {
         let count = self.files_made.fetch_add(1, Ordering::Relaxed);
         Writing {
             path: self.folder.path().join(format!("{name}-{count}")),
             split: split.map(str::to_owned),
-            room: self.room.clone(),
+            pool: self.pool.clone(),
         }
     }
 }
 
 /// Writes the rows of one stream.
 pub struct Writing {
-    /// Of a file, should one be needed: without its extension.
+    /// The path of a file, if one is needed, without its extension.
     path: std::path::PathBuf,
     split: Option<String>,
-    room: Arc<dyn MemoryPool>,
+    pool: Arc<dyn MemoryPool>,
 }
 
 impl Writing {
-    /// Errors: the disk is full; the rows fail; the column to split by has nulls.
+    /// Writes rows to parts. Errors: the disk is full; the rows fail; the split column has nulls.
     pub async fn write(self, rows: SendableRecordBatchStream) -> Result<Vec<Part>> {
         write(rows, self).await
     }
@@ -75,6 +74,7 @@ impl Writing {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+    #![allow(clippy::disallowed_methods, reason = "a test makes a session of its own")]
 
     use arrow::array::{Date32Array, RecordBatch, StringViewArray};
     use arrow::util::pretty::pretty_format_batches;
@@ -98,7 +98,7 @@ mod tests {
         (0..20).map(|number| batch(number).unwrap()).collect()
     }
 
-    async fn kept(scratch: &Scratch) -> ScratchTable {
+    async fn visits_table(scratch: &Scratch) -> ScratchTable {
         let batches = visits();
         let schema = batches[0].schema();
         let rows = futures::stream::iter(batches.into_iter().map(Ok));
@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_the_same_in_memory_and_in_files() {
         let (held, filed) = (Scratch::new(false).unwrap(), Scratch::new(true).unwrap());
-        let (in_memory, in_files) = (kept(&held).await, kept(&filed).await);
+        let (in_memory, in_files) = (visits_table(&held).await, visits_table(&filed).await);
         let files = |scratch: &Scratch| {
             let names =
                 std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -137,23 +137,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_are_let_go_of_one_by_one() {
+    async fn parts_are_dropped_one_by_one() {
         let scratch = Scratch::new(false).unwrap();
-        let table = kept(&scratch).await;
-        let all = scratch.room.reserved();
+        let table = visits_table(&scratch).await;
+        let all = scratch.pool.reserved();
         let date_1 = datafusion::common::ScalarValue::Date32(Some(1));
         table.remove(|constants| constants.get("date") == Some(&date_1));
         assert_eq!(table.rows(), 2000 - 667);
-        assert!(scratch.room.reserved() < all);
+        assert!(scratch.pool.reserved() < all);
         assert!(!of_date_1(table).await.contains("1970-01-02"));
     }
 
     #[tokio::test]
-    async fn room_is_given_back() {
+    async fn memory_is_given_back() {
         let scratch = Scratch::new(false).unwrap();
-        let table = kept(&scratch).await;
-        assert!(scratch.room.reserved() > 2000 * 20, "{}", scratch.room.reserved());
+        let table = visits_table(&scratch).await;
+        assert!(scratch.pool.reserved() > 2000 * 20, "{}", scratch.pool.reserved());
         drop(table);
-        assert_eq!(scratch.room.reserved(), 0);
+        assert_eq!(scratch.pool.reserved(), 0);
     }
 }

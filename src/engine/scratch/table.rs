@@ -1,4 +1,4 @@
-//! A scratch table for queries.
+//! A temporary table for queries.
 
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +16,9 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 
 use super::writer::{Content, Part};
-use crate::engine::files::{Bounds, Constants, DataFile, FileTable, is_never};
+use crate::engine::parquet_table::{Bounds, Constants, DataFile, ParquetTable, is_never};
 
-/// Parts of one schema. A query reads those that are there when it is planned.
+/// Parts with one schema. A query reads the parts there are when it is planned.
 #[derive(Debug)]
 pub struct ScratchTable {
     schema: SchemaRef,
@@ -33,7 +33,7 @@ impl ScratchTable {
         ScratchTable { schema, parts: Mutex::default() }
     }
 
-    /// Errors: a part with other columns.
+    /// Adds parts. Errors: a part with other columns.
     pub fn add(&self, mut parts: Vec<Part>) -> Result<()> {
         for part in &mut parts {
             if let Content::Memory(batches, _) = &mut part.content {
@@ -46,9 +46,16 @@ impl ScratchTable {
         Ok(())
     }
 
-    /// Lets go of parts, by what all rows of each have in common.
+    /// Drops parts, selected by the columns that are constant in a part.
     pub fn remove(&self, is_done_with: impl Fn(&Constants) -> bool) {
         self.parts().retain(|part| !is_done_with(&part.constants));
+    }
+
+    /// The same table with only the selected parts. Their rows are shared, not copied.
+    pub fn only(&self, is_wanted: impl Fn(&Constants) -> bool) -> ScratchTable {
+        let parts =
+            self.parts().iter().filter(|part| is_wanted(&part.constants)).cloned().collect();
+        ScratchTable { schema: self.schema.clone(), parts: Mutex::new(parts) }
     }
 
     pub fn rows(&self) -> u64 {
@@ -99,7 +106,7 @@ impl TableProvider for ScratchTable {
         }
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !held.is_empty() || files.is_empty() {
-            let partitions = in_even_stretches(held, state.config().target_partitions());
+            let partitions = in_even_runs(held, state.config().target_partitions());
             plans.push(MemorySourceConfig::try_new_exec(
                 &partitions,
                 self.schema.clone(),
@@ -108,7 +115,7 @@ impl TableProvider for ScratchTable {
         }
         if !files.is_empty() {
             let store = ObjectStoreUrl::local_filesystem();
-            let files = FileTable::new(store, self.schema.clone(), None, files);
+            let files = ParquetTable::new(store, self.schema.clone(), None, files);
             plans.push(files.scan(state, projection, filters, limit).await?);
         }
         match plans.len() {
@@ -129,20 +136,20 @@ fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
     })
 }
 
-/// Batches in stretches of about as many rows, one for each of so many partitions.
-fn in_even_stretches(batches: Vec<RecordBatch>, partitions: usize) -> Vec<Vec<RecordBatch>> {
+/// Groups batches, in order, into so many partitions of about equally many rows.
+fn in_even_runs(batches: Vec<RecordBatch>, partitions: usize) -> Vec<Vec<RecordBatch>> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let rows_each = rows.div_ceil(partitions.max(1)).max(1);
-    let mut stretches: Vec<Vec<RecordBatch>> = vec![Vec::new()];
+    let mut runs: Vec<Vec<RecordBatch>> = vec![Vec::new()];
     let mut rows_before = 0;
     for batch in batches {
-        if rows_before >= rows_each * stretches.len() {
-            stretches.push(Vec::new());
+        if rows_before >= rows_each * runs.len() {
+            runs.push(Vec::new());
         }
         rows_before += batch.num_rows();
-        if let Some(stretch) = stretches.last_mut() {
-            stretch.push(batch);
+        if let Some(run) = runs.last_mut() {
+            run.push(batch);
         }
     }
-    stretches
+    runs
 }

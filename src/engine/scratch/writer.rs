@@ -1,4 +1,4 @@
-//! Rows of a stream to parts of a scratch table.
+//! Writes the rows of a stream to parts of a scratch table.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -21,23 +21,23 @@ use parquet::schema::types::ColumnPath;
 use tempfile::TempPath;
 
 use super::Writing;
-use crate::engine::files::Constants;
-use crate::progress::beat;
+use crate::engine::parquet_table::Constants;
+use crate::progress::tick;
 
 /// Some rows of a scratch table.
 #[derive(Debug, Clone)]
 pub struct Part {
     pub rows: u64,
-    /// Columns that have the same value in all these rows.
+    /// Columns with the same value in all these rows.
     pub constants: Constants,
     pub content: Content,
 }
 
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// Room is taken until the last who reads the rows is done.
+    /// Memory is reserved until the last reader of the rows is done.
     Memory(Vec<RecordBatch>, Arc<MemoryReservation>),
-    /// Removed when the last who knows of it is gone.
+    /// Removed when its last reader is done.
     File(Arc<TempPath>),
 }
 
@@ -45,7 +45,7 @@ impl Part {
     /// Bytes of memory that the rows take.
     pub fn held_bytes(&self) -> usize {
         match &self.content {
-            Content::Memory(_, room) => room.size(),
+            Content::Memory(_, reservation) => reservation.size(),
             Content::File(_) => 0,
         }
     }
@@ -55,14 +55,15 @@ impl Part {
     }
 }
 
-/// Writes rows to one part, or to one for each value of the split column, a date or a boolean.
+/// Writes rows to one part, or to one for each value of the split column: a date, a boolean or a
+/// small number. Errors: the disk is full; the rows fail; the split column has nulls.
 pub(super) async fn write(
     mut rows: SendableRecordBatchStream,
     writing: Writing,
 ) -> Result<Vec<Part>> {
     let schema = rows.schema();
-    let Writing { path, split, room } = writing;
-    let pile = |number: usize| Pile {
+    let Writing { path, split, pool } = writing;
+    let builder = |number: usize| PartBuilder {
         path: path.with_file_name(format!(
             "{}-{number}.parquet",
             path.file_name().unwrap_or_default().to_string_lossy()
@@ -71,21 +72,22 @@ pub(super) async fn write(
         rows: 0,
         constants: None,
         batches: Vec::new(),
-        room: MemoryConsumer::new("scratch table").register(&room),
+        reservation: MemoryConsumer::new("temporary table").register(&pool),
         file: None,
     };
-    let mut held = Held::default();
-    let mut piles: BTreeMap<Option<i32>, Pile> = BTreeMap::new();
+    let mut seen = SeenBuffers::default();
+    let mut builders: BTreeMap<Option<i32>, PartBuilder> = BTreeMap::new();
     while let Some(batch) = rows.try_next().await? {
         for (value, batch) in by_value(batch, split.as_deref())? {
-            let number = piles.len();
-            piles.entry(value).or_insert_with(|| pile(number)).add(batch, &mut held)?;
+            let number = builders.len();
+            builders.entry(value).or_insert_with(|| builder(number)).add(batch, &mut seen)?;
         }
     }
-    piles.into_values().map(Pile::close).collect()
+    builders.into_values().map(PartBuilder::close).collect()
 }
 
-/// The rows of each value of a column, as a number; all rows where there is no column to split by.
+/// The rows of each value of the split column, with the value as a number. All rows where there is
+/// no split column.
 fn by_value(batch: RecordBatch, split: Option<&str>) -> Result<Vec<(Option<i32>, RecordBatch)>> {
     let Some(split) = split else { return Ok(vec![(None, compact(&batch)?)]) };
     let column = batch.column_by_name(split).context("no column to split by")?;
@@ -98,19 +100,19 @@ fn by_value(batch: RecordBatch, split: Option<&str>) -> Result<Vec<(Option<i32>,
     }
     let rows = values.into_iter().map(|value| {
         let chosen = filter_record_batch(&batch, &eq(numbers, &Int32Array::new_scalar(value))?)?;
-        // Most of the rows hold on to their own texts.
+        // A batch with most of the rows keeps its buffers.
         let are_most = chosen.num_rows() * 2 > batch.num_rows();
         Ok((Some(value), if are_most { chosen } else { compact(&chosen)? }))
     });
     rows.collect()
 }
 
-/// Buffers of text that are accounted for: batches share them.
+/// Text buffers that are accounted for already: batches share them.
 #[derive(Default)]
-struct Held(HashSet<usize>);
+struct SeenBuffers(HashSet<usize>);
 
-impl Held {
-    /// What a batch adds.
+impl SeenBuffers {
+    /// The bytes that a batch adds.
     fn new_bytes(&mut self, batch: &RecordBatch) -> usize {
         let mut bytes = 0;
         for column in batch.columns() {
@@ -129,21 +131,21 @@ impl Held {
     }
 }
 
-/// A part that is being written: in memory, until there is no more room.
-struct Pile {
+/// A part that is being written: in memory until the pool is full, then to a file.
+struct PartBuilder {
     path: PathBuf,
     schema: SchemaRef,
     rows: u64,
-    /// Of the rows so far; none as long as there are none.
+    /// The constants of the rows so far. None as long as there are no rows.
     constants: Option<Constants>,
     batches: Vec<RecordBatch>,
-    room: MemoryReservation,
+    reservation: MemoryReservation,
     file: Option<(ArrowWriter<File>, TempPath)>,
 }
 
-impl Pile {
-    fn add(&mut self, batch: RecordBatch, held: &mut Held) -> Result<()> {
-        beat();
+impl PartBuilder {
+    fn add(&mut self, batch: RecordBatch, seen: &mut SeenBuffers) -> Result<()> {
+        tick();
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -156,8 +158,8 @@ impl Pile {
         if let Some((file, _)) = &mut self.file {
             return Ok(file.write(&batch)?);
         }
-        let batch = without_nothing(&batch)?;
-        match self.room.try_grow(held.new_bytes(&batch)) {
+        let batch = drop_null_buffers(&batch)?;
+        match self.reservation.try_grow(seen.new_bytes(&batch)) {
             Ok(()) => {
                 self.batches.push(batch);
                 Ok(())
@@ -173,10 +175,10 @@ impl Pile {
         let mut file = ArrowWriter::try_new(file, self.schema.clone(), properties)?;
         for batch in std::mem::take(&mut self.batches) {
             file.write(&batch)?;
-            beat();
+            tick();
         }
         file.write(last)?;
-        self.room.free();
+        self.reservation.free();
         self.file = Some((file, path));
         Ok(())
     }
@@ -187,14 +189,14 @@ impl Pile {
                 file.close()?;
                 Content::File(Arc::new(path))
             }
-            None => Content::Memory(self.batches, Arc::new(self.room)),
+            None => Content::Memory(self.batches, Arc::new(self.reservation)),
         };
         Ok(Part { rows: self.rows, constants: self.constants.unwrap_or_default(), content })
     }
 }
 
-/// Row groups are small and know the range of their dates and numbers, to be read by date or slice.
-/// No dictionaries: to look each value up costs more than to write it.
+/// Row groups are small and store the range of their dates and numbers, so that a query for a date
+/// or a bucket reads few of them. There are no dictionaries: they cost more time than they save.
 fn file_properties(schema: &SchemaRef) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)
@@ -210,7 +212,7 @@ fn file_properties(schema: &SchemaRef) -> WriterProperties {
     properties.build()
 }
 
-/// Dates, numbers and booleans of which a batch with rows has only one.
+/// The date, number and boolean columns with one value in the whole batch. The batch has rows.
 fn constants_of(batch: &RecordBatch) -> Constants {
     let mut constants = Constants::new();
     let schema = batch.schema();
@@ -240,8 +242,8 @@ fn constants_of(batch: &RecordBatch) -> Constants {
     constants
 }
 
-/// The same rows, of which texts that are all null hold on to nothing.
-fn without_nothing(batch: &RecordBatch) -> Result<RecordBatch> {
+/// The same rows. A column that is all null keeps no buffers.
+fn drop_null_buffers(batch: &RecordBatch) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let columns = batch.columns().iter().map(|column| match column.null_count() == rows {
         true => new_null_array(column.data_type(), rows),
@@ -250,19 +252,19 @@ fn without_nothing(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }
 
-/// The same rows, which do not hold on to many texts of others.
+/// The same rows. Text buffers that mostly hold texts of other rows are copied and shrunk.
 fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| -> ArrayRef {
         match column.as_string_view_opt() {
-            Some(texts) if holds_on(texts) => Arc::new(texts.gc()),
+            Some(texts) if retains_excess(texts) => Arc::new(texts.gc()),
             _ => column.clone(),
         }
     });
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }
 
-/// Whether the buffers hold much more than the texts. They may be shared with other batches.
-fn holds_on(texts: &arrow::array::StringViewArray) -> bool {
+/// Whether the buffers are much larger than the texts. Other batches may share them.
+fn retains_excess(texts: &arrow::array::StringViewArray) -> bool {
     let held: usize = texts.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
     held > 3 * texts.total_buffer_bytes_used() + (1 << 12)
 }

@@ -1,94 +1,86 @@
-//! One chunk of landing dates of a log: its rows judged and written, not yet visible.
+//! Cleans one chunk of landing dates of a log: checks its rows and writes them, not yet visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
-use anyhow::{Context, Result};
-use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use anyhow::Result;
+use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
-use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Chunk, Cleaned};
-use crate::check;
+use crate::audit;
 use crate::days;
-use crate::engine::files::Constants;
-use crate::engine::write::{self, NewFile, Slice};
+use crate::engine::parquet_table::Constants;
 use crate::engine::{Engine, Params, timed};
 use crate::model;
 use crate::raw::{self, Log, RawLog};
-use crate::run::{Run, cannot_write, date, instant, whole_days};
+use crate::run::workspace::{Workspace, date, instant, whole_days};
 use crate::stop::{Kind, Stop};
+use crate::warehouse::Partition;
+use crate::warehouse::write::NewFile;
 
-/// Raw rows of landing dates that are planned together, unless one has more: planning takes a while.
+/// Raw rows of landing dates that share a query plan, unless one has more. Planning is slow.
 const ROWS_TOGETHER: u64 = 500_000;
 
-/// How long after its landing date began a row is in the future (C1): at 01:00 of the next day.
-const AHEAD: TimeDelta = TimeDelta::hours(25);
+/// Steps that serve both logs: ids that may repeat, and rows of clean dates with such an id.
+const REPEATED_IDS: &str = "clean.repeated_ids";
+const KNOWN_IDS: &str = "clean.known_ids";
 
-/// The models of one log.
-pub struct Models {
-    /// Kept for the run: ids that may repeat, those of them on clean dates, checked rows, the verdict
-    /// on rows of such ids.
-    repeated_ids: &'static str,
-    known_ids: &'static str,
+/// The steps of one log: checked rows, and the verdicts on rows of repeated ids.
+struct Steps {
     checked: &'static str,
     repeated: &'static str,
-    pub clean: &'static str,
 }
 
-pub fn models(log: Log) -> Models {
-    match log {
-        Log::Clicks => Models {
-            repeated_ids: "clean.repeated_click_ids",
-            known_ids: "clean.known_click_ids",
-            checked: "clean.checked_clicks",
-            repeated: "clean.repeated_clicks",
-            clean: "clean.clicks",
-        },
-        Log::Orders => Models {
-            repeated_ids: "clean.repeated_event_ids",
-            known_ids: "clean.known_event_ids",
-            checked: "clean.checked_order_events",
-            repeated: "clean.repeated_order_events",
-            clean: "clean.order_events",
-        },
+impl Steps {
+    fn of(log: Log) -> Steps {
+        match log {
+            Log::Clicks => {
+                Steps { checked: "clean.checked_clicks", repeated: "clean.repeated_clicks" }
+            }
+            Log::Orders => Steps {
+                checked: "clean.checked_order_events",
+                repeated: "clean.repeated_order_events",
+            },
+        }
     }
 }
 
-impl Models {
-    fn steps(&self) -> [&'static str; 4] {
-        [self.repeated_ids, self.known_ids, self.checked, self.repeated]
-    }
-}
-
-/// The cleaning of a chunk, in an engine of its own: it goes with all that was kept for it.
+/// The cleaning of a chunk. It has its own engine, which is dropped with its temporary tables.
 pub struct Cleaning<'a> {
-    run: &'a Run<'a>,
+    workspace: &'a Workspace<'a>,
     engine: Engine,
     raw: &'a RawLog,
-    names: Models,
-    /// Of the dates to clean.
+    steps: Steps,
+    /// The first date to clean.
     first: NaiveDate,
     pub chunk: Chunk,
 }
 
 impl<'a> Cleaning<'a> {
-    /// `engine` is for this chunk alone; `first` the first of the dates to clean.
-    pub fn new(run: &'a Run<'a>, engine: Engine, first: NaiveDate, chunk: Chunk) -> Cleaning<'a> {
-        let raw = &run.plan.reading(chunk.log).raw;
-        Cleaning { run, engine, raw, names: models(chunk.log), first, chunk }
+    /// `engine` is for this chunk alone. `first` is the first date to clean.
+    pub fn new(
+        workspace: &'a Workspace<'a>,
+        engine: Engine,
+        first: NaiveDate,
+        chunk: Chunk,
+    ) -> Cleaning<'a> {
+        let raw = &workspace.plan.log(chunk.log).raw;
+        Cleaning { workspace, engine, raw, steps: Steps::of(chunk.log), first, chunk }
     }
 
-    /// Errors: besides all others, the files that turned out to be no readable Parquet.
+    /// Cleans the chunk and audits it. Errors: exit 2 with the files that are not readable (B1);
+    /// exit 4 when a promise is broken; exit 1 when a store fails.
     pub async fn clean(&self) -> Result<Cleaned, Stop> {
         let outcome = self.try_clean().await;
         let Err(stop) = &outcome else { return outcome };
-        if !matches!(stop.kind, Kind::Ask | Kind::Look) {
+        if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
         }
         let to_read = &self.chunk.unknown | &self.chunk.dates;
-        let broken = self.raw.find_broken(&self.engine, &to_read, &self.run.job.formats).await?;
+        let broken =
+            self.raw.find_broken(&self.engine, &to_read, &self.workspace.job.formats).await?;
         match broken.is_empty() {
             true => outcome,
             false => Err(Stop::fix(broken)
@@ -97,56 +89,52 @@ impl<'a> Cleaning<'a> {
     }
 
     async fn try_clean(&self) -> Result<Cleaned, Stop> {
-        let Cleaning { run, engine, chunk, names, .. } = self;
+        let Cleaning { workspace, engine, chunk, .. } = self;
         let params = self.params(self.first, self.first);
         let nothing = BTreeSet::new();
         let to_read = &chunk.unknown | &chunk.dates;
-        for reading in [&run.plan.clicks.raw, &run.plan.orders.raw] {
-            let dates = if reading.log == chunk.log { &to_read } else { &nothing };
-            reading.register(engine, dates, &run.job.formats).await?;
+        // The other log has no rows here, so steps that serve both logs read this log only.
+        for raw in [&workspace.plan.clicks.raw, &workspace.plan.orders.raw] {
+            let is_this = raw.log == chunk.log;
+            let dates = if is_this { &to_read } else { &nothing };
+            raw.register(engine, dates, &workspace.job.formats).await?;
+            let is_known = |dt: NaiveDate| is_this && chunk.known.contains(&dt);
+            workspace.register_stored(engine, raw.log.clean_table(), is_known)?;
         }
-        for table in ["clean.clicks", "clean.order_events", "clean.rejects"] {
-            run.register_kept(engine, table, |dt| chunk.known.contains(&dt))?;
-        }
-        let other = match chunk.log {
-            Log::Clicks => Log::Orders,
-            Log::Orders => Log::Clicks,
-        };
-        for name in models(other).steps() {
-            engine.register_empty(model::named(name)?, &params).await?;
-        }
-        engine.materialise(model::named(names.repeated_ids)?, &params).await?;
-        engine.materialise(model::named(names.known_ids)?, &params).await?;
-        for name in [names.checked, names.repeated] {
-            engine.register_empty(model::named(name)?, &params).await?;
+        workspace.register_stored(engine, "clean.rejects", |dt| chunk.known.contains(&dt))?;
+        engine.materialise_each(&[REPEATED_IDS, KNOWN_IDS], &params).await?;
+        for Steps { checked, repeated } in [Steps::of(Log::Clicks), Steps::of(Log::Orders)] {
+            for name in [checked, repeated] {
+                engine.register_empty(model::named(name)?, &params).await?;
+            }
         }
         let mut cleaned = self.write_in_groups().await?;
 
         let is_own = |dt| chunk.dates.contains(&dt);
-        let clean = model::named(names.clean)?;
-        run.register_staged(engine, names.clean, is_own, &cleaned.clean)?;
+        let clean = model::named(chunk.log.clean_table())?;
+        workspace.register_staged(engine, clean.name, is_own, &cleaned.clean)?;
         let mut complaints: Vec<String> =
-            check::key(engine, clean, &cleaned.clean).await?.into_iter().collect();
+            audit::key(engine, clean, &cleaned.clean).await?.into_iter().collect();
         let counts = raw::row_counts(&[(self.raw, chunk.dates.clone())])?;
         engine.register_rows("raw.row_counts", counts).await?;
-        run.register_staged(engine, "clean.rejects", is_own, &cleaned.rejects)?;
-        complaints.extend(check::promise(engine, "check.nothing_is_lost", &params).await?);
+        workspace.register_staged(engine, "clean.rejects", is_own, &cleaned.rejects)?;
+        complaints.extend(audit::promise(engine, "audit.nothing_is_lost", &params).await?);
         if !complaints.is_empty() {
-            return Err(Stop::look(complaints).hint("no report was changed"));
+            return Err(Stop::inspect(complaints).hint("no report was changed"));
         }
         cleaned.reasons = self.count_rejects().await?;
         Ok(cleaned)
     }
 
-    /// Checks the dates of a chunk one after the other and writes those that are checked meanwhile,
-    /// so that all cores are at work and few rows are held.
+    /// Checks the rows of one date after the other, and at the same time writes the dates that are
+    /// checked. So all cores work and few rows are in memory.
     async fn write_in_groups(&self) -> Result<Cleaned> {
-        let cores = self.run.request.tuning.partitions.max(1);
+        let cores = self.workspace.cores();
         let before: Vec<NaiveDate> = self.chunk.unknown.iter().copied().collect();
-        self.check(&before, cores).await?;
+        self.judge(&before, cores).await?;
         let checked = stream::iter(together(&self.chunk.dates, |dt| self.raw.rows(dt)))
             .map(|dates| async move {
-                self.check(&dates, 2).await?;
+                self.judge(&dates, 2).await?;
                 anyhow::Ok(dates)
             })
             .buffered(cores);
@@ -155,7 +143,7 @@ impl<'a> Cleaning<'a> {
         let mut cleaned = Cleaned::default();
         while let Some(group) = written.try_next().await? {
             if let Some(last) = group.clean.last() {
-                self.forget_before(days::next(last.slice.date));
+                self.forget_before(days::next(last.partition.date));
             }
             cleaned.clean.extend(group.clean);
             cleaned.rejects.extend(group.rejects);
@@ -163,43 +151,43 @@ impl<'a> Cleaning<'a> {
         Ok(cleaned)
     }
 
-    /// Lets go of rows that dates from this one on do not look at.
+    /// Drops rows that dates from `next` on do not need.
     fn forget_before(&self, next: NaiveDate) {
-        let reach = days::dedup_reach(next, self.run.job.late_days).from;
+        let reach = self.workspace.job.reach().before_landing(next).from;
         let is_before = |constants: &Constants, first: NaiveDate| {
             constants.get("dt").is_some_and(|dt| *dt < date(first))
         };
-        self.engine.forget_parts(self.names.checked, |constants| is_before(constants, reach));
-        self.engine.forget_parts(self.names.repeated, |constants| is_before(constants, next));
+        self.engine.forget_parts(self.steps.checked, |constants| is_before(constants, reach));
+        self.engine.forget_parts(self.steps.repeated, |constants| is_before(constants, next));
     }
 
-    async fn check(&self, dates: &[NaiveDate], cores: usize) -> Result<()> {
+    async fn judge(&self, dates: &[NaiveDate], cores: usize) -> Result<()> {
         let params = self.params(self.first, self.first);
-        let to_check = dates.iter().map(|dt| {
+        let to_judge = dates.iter().map(|dt| {
             let mut params = params.clone();
             params.extend(landing(*dt));
             params
         });
-        let to_check: Vec<Params> = to_check.collect();
-        if to_check.is_empty() {
+        let to_judge: Vec<Params> = to_judge.collect();
+        if to_judge.is_empty() {
             return Ok(());
         }
-        let checked = model::named(self.names.checked)?;
-        self.engine.materialise_more(checked, &to_check, cores).await
+        let checked = model::named(self.steps.checked)?;
+        self.engine.materialise_more(checked, &to_judge, cores).await
     }
 
-    /// Writes dates that were checked, as were those before them.
+    /// Writes dates that are checked. The dates before them are checked, too.
     async fn write_checked(&self, dates: Vec<NaiveDate>) -> Result<Cleaned> {
         let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
             return Ok(Cleaned::default());
         };
         let params = self.params(*first, *last);
-        let verdicts = model::named(self.names.repeated)?;
+        let verdicts = model::named(self.steps.repeated)?;
         self.engine.materialise_more(verdicts, std::slice::from_ref(&params), 1).await?;
         let (clean, rejects) = futures::try_join!(
-            self.run.write_by_date(
+            self.workspace.write_by_date(
                 &self.engine,
-                model::named(self.names.clean)?,
+                model::named(self.chunk.log.clean_table())?,
                 &dates,
                 "dt",
                 &params
@@ -208,46 +196,42 @@ impl<'a> Cleaning<'a> {
         )?;
         let is_written = |constants: &Constants| {
             let is = |name: &str, value: ScalarValue| constants.get(name) == Some(&value);
-            is("is_settled", ScalarValue::Boolean(Some(true)))
+            is("is_accepted", ScalarValue::Boolean(Some(true)))
                 && dates.iter().any(|dt| is("dt", date(*dt)))
         };
-        self.engine.forget_parts(self.names.checked, is_written);
+        self.engine.forget_parts(self.steps.checked, is_written);
         Ok(Cleaned { clean, rejects, ..Cleaned::default() })
     }
 
     async fn write_rejects(&self, dates: &[NaiveDate], params: &Params) -> Result<Vec<NewFile>> {
         let rejects = model::named("clean.rejects")?;
         let log = self.chunk.log.name();
-        let slice = |dt: &NaiveDate| Slice { date: *dt, log: Some(log.to_owned()) };
-        let slices: Vec<Slice> = dates.iter().map(slice).collect();
+        let partition = |dt: &NaiveDate| Partition { date: *dt, log: Some(log.to_owned()) };
+        let partitions: Vec<Partition> = dates.iter().map(partition).collect();
         let rows = self.engine.stream_on(1, rejects, params).await?;
-        let folder = self.run.warehouse.folder(rejects);
-        let file_name = self.run.file_name();
-        let written = SpawnedTask::spawn(async move {
-            write::table(rows, rejects, &folder, &file_name, &slices).await
-        });
-        timed(rejects.name, written.join()).await?.with_context(|| cannot_write(rejects))
+        timed(rejects.name, self.workspace.write(rejects, rows, partitions)).await
     }
 
     fn params(&self, first: NaiveDate, last: NaiveDate) -> Params {
-        let job = self.run.job;
-        let late = TimeDelta::days(job.late_days as i64);
+        let job = self.workspace.job;
+        let reach = job.reach();
+        let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
         let mut params = Params::from([
+            ("log", text(self.chunk.log.name())),
             ("first_dt", date(first)),
             ("last_dt", date(last)),
-            ("late", duration(late)),
-            ("ahead", duration(AHEAD)),
-            ("late_days", whole_days(job.late_days)),
-            ("dedup_days", whole_days(job.late_days + 2)),
-            ("currency", ScalarValue::Utf8(Some(job.currency.clone()))),
+            ("late", duration(TimeDelta::days(reach.late_days() as i64))),
+            ("ahead", duration(reach.ahead())),
+            ("late_days", whole_days(reach.late_days())),
+            ("dedup_days", whole_days(reach.dedup_days())),
+            ("currency", text(&job.currency)),
         ]);
         params.extend(landing(first));
         params
     }
 
     async fn count_rejects(&self) -> Result<BTreeMap<String, u64>> {
-        let log = ScalarValue::Utf8(Some(self.chunk.log.name().to_owned()));
-        let params = Params::from([("log", log)]);
+        let params = self.params(self.first, self.first);
         let rows = self.engine.collect(model::named("summary.rejected_rows")?, &params).await?;
         let mut reasons = BTreeMap::new();
         for batch in rows {
@@ -261,12 +245,12 @@ impl<'a> Cleaning<'a> {
     }
 }
 
-/// One landing date, and the instant at which it begins.
+/// The parameters for a landing date and the instant at which it begins.
 fn landing(dt: NaiveDate) -> [(&'static str, ScalarValue); 2] {
-    [("dt", date(dt)), ("dt_start", instant(dt.and_time(NaiveTime::MIN).and_utc()))]
+    [("dt", date(dt)), ("dt_start", instant(days::start_of_utc(dt)))]
 }
 
-/// Dates of a chunk that are planned together, if they are small.
+/// Groups the dates of a chunk that share a query plan.
 fn together(dates: &BTreeSet<NaiveDate>, rows: impl Fn(NaiveDate) -> u64) -> Vec<Vec<NaiveDate>> {
     let mut groups: Vec<Vec<NaiveDate>> = Vec::new();
     for dt in dates {
@@ -279,7 +263,7 @@ fn together(dates: &BTreeSet<NaiveDate>, rows: impl Fn(NaiveDate) -> u64) -> Vec
     groups
 }
 
-/// As columns count time: quicker to add to an instant than an interval.
+/// A duration, which is faster to add to an instant than an interval.
 fn duration(duration: TimeDelta) -> ScalarValue {
     ScalarValue::DurationMicrosecond(duration.num_microseconds())
 }

@@ -1,0 +1,84 @@
+-- Raw clicks whose id occurs more than once, each with the verdict on it.
+--
+-- grain:  one row per raw row of such an id, of the landing dates to clean
+-- kind:   temporary
+-- rule:   duplicate_rows
+-- split:  dt
+-- reads:  clean.checked_clicks, clean.known_ids
+-- params: $first_dt, $last_dt, $dedup_days
+--
+-- A log is delivered at least once, so a row may arrive again, later on its own landing date or on
+-- one of the next dates. The rows of one id are sorted by date, then time, then the other columns
+-- in the order of the log. Each row is compared with the one before it (C3). A row that fails
+-- another check takes no part, so a broken copy cannot replace the good one.
+with checked as (
+    select *
+    from clean.checked_clicks
+    where not is_accepted and reject_reason is null
+),
+
+-- On earlier dates, it only matters that there was such a row.
+before as (
+    select dt, click_id
+    from checked
+    where dt >= $first_dt - $dedup_days and dt < $first_dt
+    union all
+    select dt, row_id as click_id
+    from clean.known_ids
+),
+
+candidates as (
+    select
+        dt, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
+        country, device, further_columns, link_key, publisher_id, tracking_id,
+        true as is_raw
+    from checked
+    where dt >= $first_dt and dt <= $last_dt
+    union all
+    select
+        dt, click_id, null, null, null, null, null, null, null, null, null, null, null,
+        null, false as is_raw
+    from before
+),
+
+in_order as (
+    select
+        candidates.*,
+        lag(click_id) over content as previous_id,
+        lag(dt) over content as previous_dt
+    from candidates
+    window content as (
+        order by
+            click_id,
+            dt,
+            clicked_at nulls first,
+            url nulls first,
+            buyer_id nulls first,
+            visitor_id nulls first,
+            store_id nulls first,
+            product_id nulls first,
+            country nulls first,
+            device nulls first,
+            array_to_string(further_columns, chr(31), chr(30)) nulls first
+    )
+)
+
+select
+    dt,
+    click_id,
+    clicked_at,
+    url,
+    buyer_id,
+    visitor_id,
+    store_id,
+    product_id,
+    country,
+    device,
+    further_columns,
+    link_key,
+    publisher_id,
+    tracking_id,
+    case when previous_id = click_id and previous_dt >= dt - $dedup_days then 'duplicate' end
+        as reject_reason
+from in_order
+where is_raw

@@ -1,0 +1,54 @@
+-- The click that earns an order line: the buyer's latest click in the attribution window (A1, A2).
+--
+-- grain:  one row per counting placed event and click of its buyer
+-- kind:   temporary
+-- reads:  rule.one_placed_event, clean.clicks
+-- params: $window, $tie, $scope
+--
+-- Every click starts the window again, so "within the window since the last restart" is simply "the
+-- latest click is no older than the window". Several clicks may share that instant. The greatest id
+-- wins. Store membership (A3) is checked afterwards and does not change the winner.
+with lines as (
+    select order_id, line_id, event_id, placed_at, buyer_id, store_id
+    from rule.one_placed_event
+    where is_counting
+),
+
+judged as (
+    select
+        lines.order_id,
+        lines.line_id,
+        lines.placed_at,
+        clicks.click_id,
+        clicks.clicked_at,
+        clicks.publisher_id,
+        clicks.tracking_id,
+        clicks.link_key,
+        clicks.store_id,
+        case
+            when clicks.clicked_at > lines.placed_at then 'after the order'
+            when clicks.clicked_at = lines.placed_at and $tie = 'before' then 'at the order'
+            when clicks.clicked_at < lines.placed_at - cast($window as interval)
+                then 'out of the window'
+            when $scope = 'store' and clicks.store_id is distinct from lines.store_id
+                then 'another store'
+            else 'candidate'
+        end as verdict
+    from lines
+    inner join clean.clicks as clicks
+        on clicks.buyer_id = lines.buyer_id
+)
+
+select
+    judged.*,
+    verdict = 'candidate' and row_number() over latest = 1 as is_winner,
+    count(*) over alike as clicks_in_window,
+    min(clicked_at) over alike as first_click_at
+from judged
+window
+    alike as (partition by order_id, line_id, placed_at, verdict),
+    latest as (
+        partition by order_id, line_id, placed_at, verdict
+        order by clicked_at desc, click_id desc
+    )
+order by order_id, line_id, placed_at, clicked_at desc, click_id desc

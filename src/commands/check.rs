@@ -1,0 +1,50 @@
+//! `lookback check`: the job file, the reference tables and the schema of every raw file there is.
+//! Writes nothing.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use anyhow::Context;
+
+use crate::job::Job;
+use crate::raw::{Log, RawLog};
+use crate::reference::Reference;
+use crate::stop::{Kind, Stop};
+
+/// Returns what was found, as text: rows, files and landing dates of each input. Errors: exit 2
+/// with all complaints (B1 to B4).
+pub async fn check(job: &Job) -> Result<String, Stop> {
+    let reference = Reference::load(job).await;
+    let mut complaints = match &reference {
+        Ok(_) => Vec::new(),
+        Err(stop) if stop.kind == Kind::Fix => stop.complaints.clone(),
+        Err(_) => return Err(reference.err().context("a failed load has an error")?),
+    };
+    let mut text = format!("{}: the job file is fine\n", job.file.display());
+    if let Ok(reference) = &reference {
+        for (name, batch) in &reference.tables {
+            let _ = writeln!(text, "{name:<12} {:>9} rows", batch.num_rows());
+        }
+    }
+    for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
+        let mut raw = RawLog::list(log, location, None, |_| true).await?;
+        let landed: BTreeSet<_> = raw.landed();
+        complaints.extend(raw.validate_schemas(&landed).await?);
+        let rows: u64 = landed.iter().map(|dt| raw.rows(*dt)).sum();
+        let files: usize = landed.iter().map(|dt| raw.files(*dt).count()).sum();
+        let span = match landed.first().zip(landed.last()) {
+            Some((first, last)) => format!("{first} to {last}"),
+            None => "nothing has landed".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{:<12} {rows:>9} rows in {files} files, {} landing dates ({span})",
+            log.name(),
+            landed.len()
+        );
+    }
+    match complaints.is_empty() {
+        true => Ok(text),
+        false => Err(Stop::fix(complaints)),
+    }
+}

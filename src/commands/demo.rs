@@ -1,0 +1,114 @@
+//! `lookback demo`: makes a world of logs, runs the job on it, and shows the reports.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+
+use super::output::{self, Voice};
+use super::{query, run};
+use crate::cli::{self, Format, RunOptions};
+use crate::demo;
+use crate::job::Job;
+use crate::progress::Progress;
+use crate::stop::Stop;
+
+/// A title and a query for each report.
+const SHOWCASE: [(&str, &str); 4] = [
+    (
+        "traffic: publishers by clicks",
+        "select publisher_id, sum(clicks) as clicks, sum(visitors) as visitors, \
+         sum(orders) as orders, sum(order_amount) as order_amount \
+         from report.traffic group by publisher_id order by clicks desc, publisher_id limit 8",
+    ),
+    (
+        "orders: publishers by what completion booked, before refunds",
+        "select publisher_id, sum(placed_lines) as placed_lines, sum(placed_amount) as placed_amount, \
+         sum(completed_lines) as completed_lines, sum(estimated_commission) as estimated, \
+         sum(actual_commission) as actual \
+         from report.orders group by publisher_id order by actual desc, publisher_id limit 8",
+    ),
+    (
+        "refunds: stores by what was given back",
+        "select store_id, sum(refunds) as refunds, sum(refund_amount) as refund_amount, \
+         sum(full_refunds) as full_refunds, sum(pending_reversed) as pending_reversed, \
+         sum(approved_reversed) as approved_reversed \
+         from report.refunds group by store_id order by refund_amount desc, store_id limit 8",
+    ),
+    (
+        "transaction details: the latest movements that changed what is owed",
+        "select report_date, movement, order_id, line_id, publisher_id, commission_rate, \
+         sale_amount, pending_commission, approved_commission \
+         from report.transaction_details where approved_commission <> 0 \
+         order by event_at desc, event_id limit 8",
+    ),
+];
+
+/// Finds an attributed order with many movements.
+const ORDER_WITH_A_STORY: &str = "select order_id from report.transaction_details \
+     group by order_id having count(distinct line_id) <= 2 \
+     order by count(distinct movement) desc, count(*) desc, order_id limit 1";
+
+/// Makes the world in `dir`, runs its job unless `no_run`, and prints the reports. Errors: exit 2
+/// when the folder is not empty.
+pub async fn demo(
+    dir: &Path,
+    scale: &demo::Scale,
+    no_run: bool,
+    now: DateTime<Utc>,
+    voice: Voice,
+) -> Result<(), Stop> {
+    let is_free = match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if !is_free {
+        return Err(Stop::fix_one(format!("{}: is not empty, or no folder", dir.display()))
+            .hint("name another folder, or remove this one"));
+    }
+    let progress = if voice.quiet { Progress::default() } else { Progress::on_stderr() };
+    progress.plan(scale.days as usize + 1);
+    progress.step("making raw logs and reference tables");
+    let world = demo::write_world(dir, scale, &mut |_, _| progress.done())?;
+    progress.finish();
+    if !voice.quiet {
+        output::tell(&format!(
+            "made {} clicks and {} order events in {}",
+            world.clicks,
+            world.order_events,
+            dir.display()
+        ));
+    }
+    if no_run {
+        return Ok(());
+    }
+    let job = Job::load(&world.job_file)?;
+    let selection = cli::backfill(Some(world.from), Some(world.to))?;
+    run::run_and_tell(&job, selection, RunOptions::default(), now, voice).await?;
+    show(&job).await?;
+    let job_file = world.job_file.display();
+    output::tell(&format!(
+        "\nlook further:\n  lookback query {job_file} \"select * from report.orders limit 10\""
+    ));
+    let order = order_with_a_story(&job).await?;
+    output::tell(&format!("  lookback explain {job_file} {order}"));
+    Ok(())
+}
+
+async fn show(job: &Job) -> Result<(), Stop> {
+    let mut out = std::io::stdout().lock();
+    for (title, sql) in SHOWCASE {
+        writeln!(out, "\n{title}").map_err(anyhow::Error::from)?;
+        query::query(job, sql, Format::Table, &mut out).await?;
+    }
+    Ok(())
+}
+
+async fn order_with_a_story(job: &Job) -> Result<String, Stop> {
+    let (engine, _) = query::session(job).await?;
+    let rows = engine.read_only(ORDER_WITH_A_STORY).await?.collect().await?;
+    let batch = rows.iter().find(|batch| batch.num_rows() > 0).context("no attributed order")?;
+    let order = arrow::util::display::array_value_to_string(batch.column(0), 0);
+    Ok(order.map_err(anyhow::Error::from)?)
+}

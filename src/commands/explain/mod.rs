@@ -1,0 +1,300 @@
+//! `lookback explain`: why each line of an order went to its publisher, in words.
+//!
+//! Registers the rows of one order as tables, runs the plain rules of `sql/rule/` on them with the
+//! settings that each line was attributed with, and puts their verdicts into words. Refuses to
+//! decide anything itself. Where the rules now give another answer than the tables, it says so.
+
+mod row;
+mod words;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use datafusion::common::ScalarValue;
+
+use super::query;
+use crate::days::days_since_1970;
+use crate::engine::{Engine, Params};
+use crate::job::{AttributionSettings, Job};
+use crate::lineage;
+use crate::model;
+use crate::reference::Reference;
+use crate::run::attribution_params;
+use crate::stop::Stop;
+use crate::warehouse::{Partition, Warehouse};
+use row::{Row, rows};
+use words::{OUTSIDERS, apart, tell_clicks, tell_movements, tell_rate, tell_unbooked};
+
+/// The rules about an order. Later ones read earlier ones.
+const RULES: [&str; 4] =
+    ["rule.one_placed_event", "rule.winning_click", "rule.commission_rate", "rule.balances"];
+
+/// The story of an order, as text. Errors: exit 2 when no table has the order.
+pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
+    let (engine, warehouse) = query::session(job).await?;
+    let reference = Reference::load(job).await?;
+    for (name, batch) in &reference.tables {
+        engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
+    }
+    let story = Story { job, engine, warehouse };
+    let order = Params::from([("order", text(order_id))]);
+    let lines = story.materialised("explain.order_lines", &order).await?;
+    let events = story.materialised("explain.order_events", &order).await?;
+    let booked = story.rows("explain.booked", &order).await?;
+    let rejects = story.rejects("orders", "event_at", &needle("order_id", order_id)).await?;
+    if lines.is_empty() && events.is_empty() && rejects.is_empty() {
+        return Err(Stop::fix_one(format!(
+            "order {order_id}: is nowhere in {}, attributed or not",
+            job.root
+        ))
+        .hint("was its date run? `lookback plan` says what a run would read"));
+    }
+    let mut told = String::new();
+    if !lines.is_empty() {
+        story.tell_lines(&lines, &events, &booked, &mut told).await?;
+    } else if !events.is_empty() {
+        let _ = writeln!(
+            told,
+            "order {order_id} has events, but none of its dates has conversions: its placed event \
+             has not landed, was rejected, repeats an earlier one, or its date was not run"
+        );
+        for event in &events {
+            let (at, kind) = (event.time("event_at"), event.get("event_type"));
+            let _ = writeln!(told, "  {at} {kind} ({})", event.get("event_id"));
+        }
+    }
+    if !rejects.is_empty() {
+        let _ = writeln!(told, "rejected events of order {order_id}");
+        for words in &rejects {
+            let _ = writeln!(told, "{words}");
+        }
+    }
+    Ok(told)
+}
+
+struct Story<'a> {
+    job: &'a Job,
+    engine: Engine,
+    warehouse: Warehouse,
+}
+
+/// The rules' answers for the lines that were attributed with these settings.
+struct Verdicts {
+    settings: AttributionSettings,
+    placed: Vec<Row>,
+    clicks: Vec<Row>,
+    rates: Vec<Row>,
+    balances: Vec<Row>,
+}
+
+impl Story<'_> {
+    async fn rows(&self, model: &str, params: &Params) -> Result<Vec<Row>> {
+        Ok(rows(self.engine.collect(model::named(model)?, params).await?))
+    }
+
+    /// The same, and registers the rows as a table.
+    async fn materialised(&self, name: &str, params: &Params) -> Result<Vec<Row>> {
+        self.engine.materialise(model::named(name)?, params).await?;
+        Ok(rows(self.engine.table(name).await?.collect().await?))
+    }
+
+    async fn tell_lines(
+        &self,
+        lines: &[Row],
+        events: &[Row],
+        booked: &[Row],
+        told: &mut String,
+    ) -> Result<()> {
+        let settings =
+            lines.iter().map(|line| self.settings_of(line)).collect::<Result<Vec<_>>>()?;
+        // Two windows back and one window ahead.
+        let window = settings.iter().map(|settings| settings.window_hours).max().unwrap_or(0);
+        let window = TimeDelta::hours(window);
+        let placed = || lines.iter().filter_map(|line| line.instant("placed_at"));
+        let (first, last) = (placed().min(), placed().max());
+        if let Some((first, last)) = first.zip(last) {
+            let range = [("from", instant(first - window * 2)), ("to", instant(last + window))];
+            self.materialised("explain.buyer_clicks", &Params::from(range)).await?;
+        }
+        // From here on these tables, and so the rules, hold this order only.
+        self.engine.register_as("clean.order_events", "explain.order_events")?;
+        self.engine.register_as("clean.clicks", "explain.buyer_clicks")?;
+        self.engine.register_as("attribution.conversions", "explain.order_lines")?;
+        let mut verdicts: Vec<Verdicts> = Vec::new();
+        for settings in settings.iter().copied() {
+            if verdicts.iter().all(|known| known.settings != settings) {
+                verdicts.push(self.verdicts(settings).await?);
+            }
+        }
+        let mut earlier: Option<&Row> = None;
+        for (line, settings) in lines.iter().zip(settings) {
+            let verdicts = verdicts.iter().find(|known| known.settings == settings);
+            let verdicts = verdicts.context("a line without verdicts")?;
+            self.tell_line(line, earlier, verdicts, told).await?;
+            tell_movements(line, verdicts, booked, told);
+            earlier = Some(line);
+        }
+        tell_unbooked(events, &verdicts, told);
+        Ok(())
+    }
+
+    /// The settings that a line was attributed with: those stored with its order date, else those
+    /// of the job file.
+    fn settings_of(&self, line: &Row) -> Result<AttributionSettings> {
+        let order_date = line.date("order_date").context("a line without an order date")?;
+        let conversions = self.warehouse.table("attribution.conversions")?;
+        let made = conversions.lineage(&Partition::of(order_date));
+        Ok(made.and_then(lineage::settings).unwrap_or_else(|| self.job.attribution()))
+    }
+
+    async fn verdicts(&self, settings: AttributionSettings) -> Result<Verdicts> {
+        let params = attribution_params(&settings);
+        let [placed, clicks, rates, balances] = RULES;
+        Ok(Verdicts {
+            settings,
+            placed: self.materialised(placed, &params).await?,
+            clicks: self.rows(clicks, &params).await?,
+            rates: self.rows(rates, &params).await?,
+            balances: self.rows(balances, &params).await?,
+        })
+    }
+
+    async fn tell_line(
+        &self,
+        line: &Row,
+        earlier: Option<&Row>,
+        verdicts: &Verdicts,
+        told: &mut String,
+    ) -> Result<()> {
+        let settings = &verdicts.settings;
+        let _ = writeln!(
+            told,
+            "order {} line {}: {} {} in store {}, placed {} by {}",
+            line.get("order_id"),
+            line.get("line_id"),
+            line.get("amount"),
+            self.job.currency,
+            line.get("store_id"),
+            line.time("placed_at"),
+            line.get("buyer_id"),
+        );
+        match line.get("status").as_str() {
+            "attributed" => {
+                let _ = writeln!(
+                    told,
+                    "  attributed to {} (tracking {}): click {} won, {} before the order",
+                    line.get("publisher_id"),
+                    line.get("tracking_id"),
+                    line.get("click_id"),
+                    apart(line.instant("clicked_at"), line.instant("placed_at")),
+                );
+            }
+            "store_not_joined" => {
+                let _ = writeln!(
+                    told,
+                    "  not attributed: the store was no member of the program at that moment"
+                );
+            }
+            _ => {
+                let _ = writeln!(
+                    told,
+                    "  not attributed: no click of the buyer in the {} hours before",
+                    settings.window_hours
+                );
+            }
+        }
+        if *settings != self.job.attribution() {
+            let _ = writeln!(told, "  attributed with the settings of then: {settings}");
+        }
+        // Lines of one order mostly share their clicks, which are told once.
+        let shared = ["buyer_id", "store_id", "placed_at", "status", "click_id"];
+        match earlier.filter(|other| shared.iter().all(|name| other.get(name) == line.get(name))) {
+            Some(other) => {
+                let _ = writeln!(told, "  clicks: as for line {}", other.get("line_id"));
+            }
+            None => {
+                tell_clicks(line, verdicts, told);
+                self.tell_rejected(line, told).await?;
+            }
+        }
+        tell_rate(line, verdicts, told);
+        Ok(())
+    }
+
+    async fn tell_rejected(&self, line: &Row, told: &mut String) -> Result<()> {
+        let buyer = line.get("buyer_id");
+        let mut needles = vec![needle("buyer_id", &buyer)];
+        let params = Params::from([("buyer", text(&buyer))]);
+        for visitor in self.rows("explain.buyer_visitors", &params).await? {
+            needles.push(needle("visitor_id", &visitor.get("visitor_id")));
+        }
+        let mut seen = BTreeSet::new();
+        for needle in needles {
+            seen.extend(self.rejects("clicks", "clicked_at", &needle).await?);
+        }
+        for words in seen.iter().take(OUTSIDERS) {
+            let _ = writeln!(told, "{words}");
+        }
+        if seen.len() > OUTSIDERS {
+            let _ = writeln!(told, "    and {} more that were rejected", seen.len() - OUTSIDERS);
+        }
+        Ok(())
+    }
+
+    /// Describes the rejected rows of a log whose record contains `needle`.
+    async fn rejects(&self, log: &str, time: &str, needle: &str) -> Result<BTreeSet<String>> {
+        let params = Params::from([("log", text(log)), ("needle", text(needle))]);
+        let mut seen = BTreeSet::new();
+        for reject in self.rows("explain.rejected_rows", &params).await? {
+            let record: serde_json::Value = serde_json::from_str(&reject.get("record"))?;
+            let at = record.get(time).and_then(|at| at.as_str()).unwrap_or("no time");
+            let (id, mut reason) = (reject.get("row_id"), reject.get("reason"));
+            let dt = reject.date("dt").context("a rejected row without a date")?;
+            if reason == "duplicate"
+                && seen.len() < OUTSIDERS
+                && let Some(original) = self.repeated_date(log, &id, dt).await?
+            {
+                let _ = write!(reason, " of a row that landed {original}");
+            }
+            seen.insert(format!("    {at:<27}  {id}  rejected: {reason} (landed {dt})"));
+        }
+        Ok(seen)
+    }
+
+    /// The date on which the row landed that a duplicate repeats.
+    async fn repeated_date(&self, log: &str, id: &str, dt: NaiveDate) -> Result<Option<String>> {
+        let settings = self.job.attribution();
+        let first = settings.reach().before_landing(dt).from;
+        let mut params = attribution_params(&settings);
+        params.extend([
+            ("log", text(log)),
+            ("row_id", text(id)),
+            ("first_dt", date(first)),
+            ("last_dt", date(dt)),
+        ]);
+        self.materialised("explain.valid_rows", &params).await?;
+        self.engine.register_as("raw.valid_rows", "explain.valid_rows")?;
+        let rows = self.rows("rule.duplicate_rows", &params).await?;
+        let is_it = |row: &&Row| row.date("dt") == Some(dt) && row.get("is_duplicate") == "true";
+        Ok(rows.iter().find(is_it).map(|row| row.get("previous_dt")))
+    }
+}
+
+fn text(text: &str) -> ScalarValue {
+    ScalarValue::Utf8(Some(text.to_owned()))
+}
+
+fn instant(time: DateTime<Utc>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into()))
+}
+
+fn date(date: NaiveDate) -> ScalarValue {
+    ScalarValue::Date32(Some(days_since_1970(date)))
+}
+
+/// A column and its value as a record's JSON has them.
+fn needle(column: &str, value: &str) -> String {
+    format!("\"{column}\":{}", serde_json::Value::from(value))
+}

@@ -1,0 +1,81 @@
+//! One file per command. `main` calls [`dispatch`] once the arguments are read.
+//!
+//! Invariant: only this folder prints ([`output`]), apart from clap and the bar of `progress`. All
+//! other code returns values.
+
+pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod output;
+pub mod plan;
+pub mod query;
+pub mod run;
+pub mod vacuum;
+
+use std::path::Path;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::cli::{self, Cli, Command};
+use crate::job::Job;
+use crate::stop::Stop;
+use output::Voice;
+
+/// Runs the command that was typed. `now` is its only clock. Errors: see [`Stop`].
+pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
+    let voice = Voice { quiet: cli.quiet, format: cli.log_format };
+    match cli.command {
+        Command::Run { job, date, options } => {
+            let job = Job::load(&job)?;
+            let selection = cli::night(&job, &date, now)?;
+            run::run_and_tell(&job, selection, options, now, voice).await
+        }
+        Command::Backfill { job, from, to, stale: _, options } => {
+            let job = Job::load(&job)?;
+            run::run_and_tell(&job, cli::backfill(from, to)?, options, now, voice).await
+        }
+        Command::Plan { job, date, from, to, stale: _, as_of, force } => {
+            let asked = PlanArguments { date, from, to, as_of, force };
+            plan(&job, asked, now).await
+        }
+        Command::Vacuum { job, keep_days, dry_run } => {
+            let request = vacuum::Request::new(keep_days, dry_run, now);
+            output::print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
+        }
+        Command::Check { job } => output::print(&check::check(&Job::load(&job)?).await?),
+        Command::Query { job, sql, format } => {
+            let mut out = std::io::stdout().lock();
+            query::query(&Job::load(&job)?, &sql, format, &mut out).await
+        }
+        Command::Explain { job, order_id } => {
+            output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)
+        }
+        Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, no_run } => {
+            let scale = crate::demo::Scale {
+                days,
+                clicks_per_day,
+                orders_per_day,
+                seed,
+                ..Default::default()
+            };
+            demo::demo(&dir, &scale, no_run, now, voice).await
+        }
+    }
+}
+
+struct PlanArguments {
+    date: Option<String>,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+    as_of: Option<NaiveDate>,
+    force: bool,
+}
+
+async fn plan(job: &Path, asked: PlanArguments, now: DateTime<Utc>) -> Result<(), Stop> {
+    let job = Job::load(job)?;
+    let selection = match asked.date {
+        Some(date) => cli::night(&job, &date, now)?,
+        None => cli::backfill(asked.from, asked.to)?,
+    };
+    output::print(&plan::plan(&job, selection, asked.as_of, cli::rebuild(asked.force)).await?)
+}

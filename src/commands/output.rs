@@ -1,0 +1,55 @@
+//! Where the program prints: answers on stdout, everything else on stderr.
+
+use std::io::{IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+use crate::stop::Stop;
+
+/// How much is printed, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Voice {
+    pub quiet: bool,
+    pub format: LogFormat,
+}
+
+impl Voice {
+    /// Reports why the program ends.
+    pub fn tell_stop(self, stop: &Stop) {
+        match self.format {
+            LogFormat::Text => tell(&format!("error: {stop}")),
+            LogFormat::Json => tracing::error!(exit_code = stop.exit_code(), "{stop}"),
+        }
+    }
+
+    /// Sends log lines to stderr. `LOOKBACK_LOG` selects them.
+    pub fn start_log(self) {
+        let on_terminal = std::io::stderr().is_terminal();
+        let default = match self.format {
+            _ if self.quiet => "error",
+            // On a terminal the progress bar shows what the log lines would say.
+            LogFormat::Text if on_terminal => "warn",
+            _ => "warn,lookback=info",
+        };
+        let filter =
+            EnvFilter::try_from_env("LOOKBACK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.format {
+            LogFormat::Json => lines.json().init(),
+            LogFormat::Text if on_terminal => lines.init(),
+            LogFormat::Text => lines.with_ansi(false).with_target(false).init(),
+        }
+    }
+}
+
+/// Prints an answer on stdout.
+pub fn print(text: &str) -> Result<(), Stop> {
+    let written = writeln!(std::io::stdout(), "{}", text.trim_end());
+    Ok(written.map_err(anyhow::Error::from)?)
+}
+
+/// Prints a message on stderr. A closed stderr is ignored.
+pub fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

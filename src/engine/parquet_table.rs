@@ -1,0 +1,259 @@
+//! A table that is a fixed list of Parquet files: a snapshot, which is not listed again. One column
+//! may be the files' partition value.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+/// Columns that have the same value in all rows of a file or part.
+pub type Constants = BTreeMap<String, ScalarValue>;
+
+/// Bounds of columns: no value is less than the first or greater than the second.
+pub type Bounds = BTreeMap<String, (ScalarValue, ScalarValue)>;
+
+/// One Parquet file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    pub path: Path,
+    pub size: u64,
+    /// The partition column's value in all its rows.
+    pub partition: Option<ScalarValue>,
+    pub rows: Option<u64>,
+    /// Known bounds of columns. A file in which no row can match is not opened.
+    pub bounds: Bounds,
+}
+
+/// A fixed list of files in one store and with one schema.
+#[derive(Debug)]
+pub struct ParquetTable {
+    store: ObjectStoreUrl,
+    /// For queries: the partition column first.
+    schema: SchemaRef,
+    /// For scans: the partition column last.
+    scanned: TableSchema,
+    files: Vec<DataFile>,
+    readers: Option<Readers>,
+}
+
+/// Makes readers of a store's files that replace DataFusion's.
+pub type Readers = fn(Arc<dyn ObjectStore>) -> Arc<dyn ParquetFileReaderFactory>;
+
+impl ParquetTable {
+    /// `columns` are those in the files. `partition` is the column for the files' partition value,
+    /// and comes first in the table.
+    pub fn new(
+        store: ObjectStoreUrl,
+        columns: SchemaRef,
+        partition: Option<Field>,
+        files: Vec<DataFile>,
+    ) -> ParquetTable {
+        let partitions: Vec<_> = partition.into_iter().map(Arc::new).collect();
+        let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
+        let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
+        let schema = Arc::new(Schema::new(fields));
+        ParquetTable { store, schema, scanned, files, readers: None }
+    }
+
+    pub fn with_readers(self, readers: Readers) -> ParquetTable {
+        ParquetTable { readers: Some(readers), ..self }
+    }
+
+    /// Turns positions of columns in queries into positions in scans.
+    fn scanned_positions(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
+        let partitions = self.scanned.table_partition_cols().len();
+        let columns = self.schema.fields().len();
+        let all: Vec<usize> = (0..columns).collect();
+        let positions = projection.unwrap_or(&all).iter();
+        positions.map(|position| (position + columns - partitions) % columns).collect()
+    }
+
+    fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
+        let partition = self.scanned.table_partition_cols().first();
+        let bounds = |column: &str| match partition.is_some_and(|known| known.name() == column) {
+            true => file.partition.as_ref().map(|value| (value, value)),
+            false => file.bounds.get(column).map(|(least, greatest)| (least, greatest)),
+        };
+        !filters.iter().any(|filter| is_never(filter, bounds))
+    }
+
+    fn statistics(&self, files: &[&DataFile]) -> Statistics {
+        let mut statistics = Statistics::new_unknown(self.scanned.table_schema());
+        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
+        if let Some(rows) = rows {
+            statistics.num_rows = Precision::Exact(rows as usize);
+        }
+        statistics
+    }
+}
+
+#[async_trait]
+impl TableProvider for ParquetTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let listed: Vec<&DataFile> =
+            self.files.iter().filter(|file| self.may_match(file, filters)).collect();
+        if listed.is_empty() {
+            let schema = project_schema(&self.schema, projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let files: Vec<PartitionedFile> = listed
+            .iter()
+            .map(|file| {
+                let statistics = self.statistics(std::slice::from_ref(file));
+                PartitionedFile::new_from_meta(ObjectMeta {
+                    location: file.path.clone(),
+                    last_modified: DateTime::<Utc>::UNIX_EPOCH,
+                    size: file.size,
+                    e_tag: None,
+                    version: None,
+                })
+                .with_partition_values(file.partition.clone().into_iter().collect())
+                .with_statistics(Arc::new(statistics))
+            })
+            .collect();
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let options = state.default_table_options().parquet;
+        let store = state.runtime_env().object_store(&self.store)?;
+        let readers = match self.readers {
+            Some(readers) => readers(store),
+            None => {
+                let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+                Arc::new(CachedParquetFileReaderFactory::new(store, footers))
+            }
+        };
+        let source = ParquetSource::new(self.scanned.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(readers);
+        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(self.statistics(&listed))
+            .with_projection_indices(Some(self.scanned_positions(projection)))?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+/// Whether a filter is true for no row whose columns are within these bounds.
+pub fn is_never<'a>(
+    filter: &Expr,
+    bounds: impl Fn(&str) -> Option<(&'a ScalarValue, &'a ScalarValue)>,
+) -> bool {
+    let bounds = |column: &Expr| match column {
+        Expr::Column(column) => bounds(&column.name),
+        _ => None,
+    };
+    let is_always = |column: &Expr, answer: bool| {
+        let answer = ScalarValue::Boolean(Some(answer));
+        bounds(column).is_some_and(|(least, greatest)| *least == answer && *greatest == answer)
+    };
+    match filter {
+        Expr::Column(_) => is_always(filter, false),
+        Expr::Not(column) => is_always(column, true),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, op, literal) = match (left.as_ref(), op.swap(), right.as_ref()) {
+                (column, _, Expr::Literal(literal, _)) => (column, *op, literal),
+                (Expr::Literal(literal, _), Some(op), column) => (column, op, literal),
+                _ => return false,
+            };
+            let Some((least, greatest)) = bounds(column) else { return false };
+            // None where the types differ: then nothing is known.
+            let (least, greatest) = (least.partial_cmp(literal), greatest.partial_cmp(literal));
+            match op {
+                Operator::Eq => {
+                    greatest.is_some_and(Ordering::is_lt) || least.is_some_and(Ordering::is_gt)
+                }
+                Operator::Lt => least.is_some_and(Ordering::is_ge),
+                Operator::LtEq => least.is_some_and(Ordering::is_gt),
+                Operator::Gt => greatest.is_some_and(Ordering::is_le),
+                Operator::GtEq => greatest.is_some_and(Ordering::is_lt),
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_skipped_when_no_row_within_its_bounds_can_match() {
+        let (two, five) = (ScalarValue::from(2_i64), ScalarValue::from(5_i64));
+        let bounds = |name: &str| (name == "at").then_some((&two, &five));
+        let is_skipped = |filter: &Expr| is_never(filter, bounds);
+        let at = || col("at");
+        for filter in [
+            at().eq(lit(1_i64)),
+            at().eq(lit(6_i64)),
+            at().lt(lit(2_i64)),
+            at().lt_eq(lit(1_i64)),
+            at().gt(lit(5_i64)),
+            at().gt_eq(lit(6_i64)),
+            lit(2_i64).gt(at()),
+            lit(6_i64).lt_eq(at()),
+        ] {
+            assert!(is_skipped(&filter), "{filter}");
+        }
+        for filter in [
+            at().eq(lit(2_i64)),
+            at().eq(lit(5_i64)),
+            at().lt(lit(3_i64)),
+            at().lt_eq(lit(2_i64)),
+            at().gt(lit(4_i64)),
+            at().gt_eq(lit(5_i64)),
+            lit(3_i64).gt(at()),
+            lit(5_i64).lt_eq(at()),
+            at().not_eq(lit(1_i64)),
+            col("of_another").eq(lit(1_i64)),
+            at().eq(lit("1")),
+        ] {
+            assert!(!is_skipped(&filter), "{filter}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Locations: paths and `s3://`, `gs://`, `az://` URLs behind one type.
+//!
+//! Invariants: only this file makes object stores, and only it reads credentials (`AWS_…`,
+//! `GOOGLE_…`, `AZURE_…`) from the environment (bans in `clippy.toml`). The credentials never leave
+//! it. Refuses to know what the objects mean.
+
+mod watched;
+
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use url::Url;
+use watched::Watched;
+
+/// A folder or an object: a store, and a path in it.
+#[derive(Clone)]
+pub struct Location {
+    /// As the job file names it, for messages.
+    name: String,
+    url: Url,
+    store: Arc<dyn ObjectStore>,
+    /// The same store, but its answers do not count as progress.
+    unwatched: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+/// Hides the store: its own `Debug` may print credentials.
+impl std::fmt::Debug for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Location").field(&self.name).finish()
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Location {
+    /// A path or a URL. A relative path starts at `base`. Errors: an unknown scheme; a URL that the
+    /// store's own parser refuses.
+    pub fn parse(text: &str, base: &FilePath) -> Result<Location> {
+        match Url::parse(text) {
+            Ok(url) if url.scheme() == "file" => {
+                let path = url.to_file_path().ok().context("is not a file URL with a full path")?;
+                Location::local(text, &path)
+            }
+            Ok(url) if ["s3", "gs", "az"].contains(&url.scheme()) => Location::remote(text, url),
+            Ok(url) if text.contains("://") => {
+                bail!("has the unknown scheme {}; known are s3, gs, az and file", url.scheme())
+            }
+            _ => Location::local(text, &base.join(text)),
+        }
+    }
+
+    fn local(name: &str, path: &FilePath) -> Result<Location> {
+        let path = without_dots(&std::path::absolute(path)?);
+        let url = Url::from_file_path(&path).ok().context("is not a full path")?;
+        #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
+        let store = Arc::new(LocalFileSystem::new());
+        Ok(Location::new(name, url, store, Path::from_absolute_path(&path)?))
+    }
+
+    fn remote(name: &str, url: Url) -> Result<Location> {
+        #[expect(clippy::disallowed_methods, reason = "credentials come from the environment")]
+        let credentials = std::env::vars()
+            .map(|(key, value)| (key.to_ascii_lowercase(), value))
+            .filter(|(key, _)| {
+                ["aws_", "google_", "azure_", "azurite_"].iter().any(|name| key.starts_with(name))
+            });
+        #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
+        let (store, path) = object_store::parse_url_opts(&url, credentials)?;
+        Ok(Location::new(name, url, Arc::from(store), path))
+    }
+
+    fn new(name: &str, url: Url, store: Arc<dyn ObjectStore>, path: Path) -> Location {
+        let host = url.host_str().unwrap_or_default();
+        let name_of_store = format!("{}://{host}", url.scheme());
+        let watched = Arc::new(Watched::new(&name_of_store, store.clone()));
+        Location { name: name.into(), url, store: watched, unwatched: store, path }
+    }
+
+    /// The same path in another store. Tests make a store fail with it.
+    pub fn in_store(&self, store: Arc<dyn ObjectStore>) -> Location {
+        Location { store: store.clone(), unwatched: store, ..self.clone() }
+    }
+
+    /// The same location, without progress. For work that goes on while a run is stuck.
+    pub fn unwatched(&self) -> Location {
+        Location { store: self.unwatched.clone(), ..self.clone() }
+    }
+
+    /// The folder on this machine, if it is one.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        self.url.to_file_path().ok()
+    }
+
+    /// A folder or object below this one. `/` separates the parts of `relative`.
+    pub fn child(&self, relative: &str) -> Location {
+        let mut location = self.clone();
+        location.name = format!("{}/{relative}", self.name.trim_end_matches('/'));
+        for part in relative.split('/').filter(|part| !part.is_empty()) {
+            location.path = location.path.join(part);
+            if let Ok(mut parts) = location.url.path_segments_mut() {
+                parts.pop_if_empty().push(part);
+            }
+        }
+        location
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The store's root, as the query engine names it.
+    pub fn store_url(&self) -> Result<ObjectStoreUrl> {
+        let root = match self.url.scheme() {
+            "file" => "file://".to_owned(),
+            scheme => format!("{scheme}://{}", self.url.host_str().unwrap_or_default()),
+        };
+        Ok(ObjectStoreUrl::parse(root)?)
+    }
+
+    /// The objects in this folder itself and the names of its sub-folders, both sorted by name. A
+    /// folder that does not exist is empty. Errors: the store fails.
+    pub async fn list(&self) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
+        let listing = self.store.list_with_delimiter(Some(&self.path)).await;
+        let listing = listing.with_context(|| format!("{}: cannot list", self.name))?;
+        let mut objects = listing.objects;
+        objects.sort_by(|one, other| one.location.cmp(&other.location));
+        let mut folders: Vec<String> = listing
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
+        folders.sort();
+        Ok((objects, folders))
+    }
+
+    /// The object's bytes, or none when there is no such object. Errors: the store fails.
+    pub async fn read(&self) -> Result<Option<Bytes>> {
+        let read = async {
+            match self.store.get(&self.path).await {
+                Ok(object) => Ok(Some(object.bytes().await?)),
+                // A missing bucket is an error, unlike a missing object.
+                Err(error @ object_store::Error::NotFound { .. })
+                    if ["NoSuchBucket", "ContainerNotFound"]
+                        .iter()
+                        .any(|sign| error.to_string().contains(sign)) =>
+                {
+                    Err(error)
+                }
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        read.await.with_context(|| format!("{}: cannot read", self.name))
+    }
+}
+
+/// Runs `work` for each item, 16 at a time. Results are in the order of `items`. For many small
+/// requests. Errors: the first of `work`.
+pub async fn in_parallel<I, T, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    futures::stream::iter(items.into_iter().map(work)).buffered(16).try_collect().await
+}
+
+/// Resolves `.` and `..` by name, because the folder need not exist yet.
+fn without_dots(path: &FilePath) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}

@@ -1,0 +1,71 @@
+//! Which of the dates asked for can be made: those whose landing dates are all there (D2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+
+use super::DateSelection;
+use crate::days::{self, DateRange};
+use crate::job::Job;
+use crate::raw::{Log, RawLog};
+use crate::stop::Stop;
+
+/// The report dates to rewrite, and those that a nightly run skips.
+pub struct LandedDates {
+    pub report_dates: BTreeSet<NaiveDate>,
+    pub skipped: BTreeSet<NaiveDate>,
+}
+
+/// Every date asked for must have landed. In a nightly run only the date itself must have. The
+/// dates before it are rewritten if they have landed (D4). Errors: exit 3 with what is missing.
+pub fn dates(
+    job: &Job,
+    selection: DateSelection,
+    dates: DateRange,
+    logs: [&RawLog; 2],
+    as_of: Option<NaiveDate>,
+) -> Result<LandedDates, Stop> {
+    let reach = job.reach();
+    let landed = logs.map(|raw| (raw.log, raw.landed()));
+    let missing = |date: NaiveDate| -> Vec<(Log, NaiveDate)> {
+        let pairs = reach.demanded_landing(date).iter().flat_map(|dt| {
+            landed
+                .iter()
+                .filter(move |(_, landed)| !landed.contains(&dt))
+                .map(move |(log, _)| (*log, dt))
+        });
+        pairs.collect()
+    };
+    let mut found = LandedDates { report_dates: BTreeSet::new(), skipped: BTreeSet::new() };
+    let mut absent: BTreeMap<Log, BTreeSet<NaiveDate>> = BTreeMap::new();
+    for date in dates.iter() {
+        let missing = missing(date);
+        let is_demanded = match selection {
+            DateSelection::Night(night) => date == night,
+            DateSelection::Backfill(_) | DateSelection::Stale => true,
+        };
+        if missing.is_empty() {
+            found.report_dates.insert(date);
+        } else if is_demanded {
+            for (log, dt) in missing {
+                absent.entry(log).or_default().insert(dt);
+            }
+        } else {
+            found.skipped.insert(date);
+        }
+    }
+    if absent.is_empty() {
+        return Ok(found);
+    }
+    let complaints = logs.iter().filter_map(|raw| {
+        let dts = absent.get(&raw.log)?.iter().copied();
+        let as_of = as_of.map(|last| format!(" as of {last}")).unwrap_or_default();
+        Some(format!("{}: not landed{as_of}: dt {}", raw.location(), days::describe(dts)))
+    });
+    Err(Stop::wait(complaints.collect()).hint(format!(
+        "report dates are local dates of {}; a date needs every UTC landing date it touches, of \
+         both logs. A landing date has landed when its folder holds at least one object, even an \
+         empty _SUCCESS",
+        job.zone
+    )))
+}

@@ -1,0 +1,221 @@
+//! What all steps of a run share: the job, the plan, the engine, the warehouse, and how tables are
+//! read, written and counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use datafusion::common::ScalarValue;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::scalar::ScalarValue::IntervalMonthDayNano;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::Request;
+use crate::days::{self, DateRange, days_since_1970};
+use crate::engine::{Engine, Params, timed};
+use crate::job::{AttributionSettings, Job};
+use crate::lineage::InputState;
+use crate::model::{self, Model};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::stop::Stop;
+use crate::summary::Summary;
+use crate::warehouse::write::{self, NewFile};
+use crate::warehouse::{Partition, Warehouse};
+
+/// The most dates that are worked on at once.
+pub const CHUNK: usize = 31;
+
+/// New files by table, not yet visible.
+pub type Staged = BTreeMap<&'static str, Vec<NewFile>>;
+
+/// The state of a run.
+pub struct Workspace<'a> {
+    pub job: &'a Job,
+    pub request: &'a Request,
+    pub reference: &'a Reference,
+    pub engine: Engine,
+    pub warehouse: Warehouse,
+    pub plan: Plan,
+    pub progress: &'a Progress,
+    pub summary: Summary,
+    /// The order dates that `report.earned_orders` has.
+    pub earned_orders_of: Option<DateRange>,
+}
+
+impl Workspace<'_> {
+    /// Parameters of the SQL files for some report dates.
+    pub fn params(&self, dates: DateRange) -> Params {
+        let instants = dates.instants(self.job.zone);
+        let mut params = attribution_params(&self.job.attribution());
+        params.extend([("from", instant(instants.start)), ("to", instant(instants.end))]);
+        params
+    }
+
+    /// Registers the reference tables in an engine.
+    pub async fn register_reference(&self, engine: &Engine) -> Result<()> {
+        for (name, batch) in &self.reference.tables {
+            engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Registers a stored table with the wanted dates, as they are in the warehouse.
+    pub fn register_stored(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wanted: impl Fn(NaiveDate) -> bool,
+    ) -> Result<()> {
+        self.register_staged(engine, name, wanted, &[])
+    }
+
+    /// The same, with files that are not visible yet.
+    pub fn register_staged(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wanted: impl Fn(NaiveDate) -> bool,
+        staged: &[NewFile],
+    ) -> Result<()> {
+        let model = model::named(name)?;
+        let folder = self.warehouse.folder(model);
+        engine.add_store(&folder)?;
+        let table = self.warehouse.table(name)?.provider(&folder, wanted, staged)?;
+        engine.register(name, Arc::new(table))
+    }
+
+    /// The input state with conversions that are not visible yet.
+    pub fn inputs_with(&self, staged: &Staged) -> Result<InputState<'_>> {
+        let mut inputs = InputState::as_read(self.job, self.reference, &self.warehouse)?;
+        for file in staged.get("attribution.conversions").into_iter().flatten() {
+            inputs.plan_conversions(file.partition.date, &file.digest);
+        }
+        Ok(inputs)
+    }
+
+    /// Which landing dates of a range may be read: none after `--as-of`, even if it is clean (D3).
+    pub fn may_read(&self, dates: DateRange) -> impl Fn(NaiveDate) -> bool + use<> {
+        let as_of = self.request.as_of;
+        move |dt| dates.contains(dt) && as_of.is_none_or(|last| dt <= last)
+    }
+
+    /// Writes a table date by date. The dates share the cores. `param` is the model's parameter for
+    /// the date.
+    pub async fn write_by_date(
+        &self,
+        engine: &Engine,
+        model: &'static Model,
+        dates: &[NaiveDate],
+        param: &'static str,
+        params: &Params,
+    ) -> Result<Vec<NewFile>> {
+        let cores = self.cores();
+        let writes = dates.iter().map(|of| async {
+            let mut params = params.clone();
+            params.insert(param, date(*of));
+            let rows = engine.stream_on(cores / dates.len(), model, &params).await?;
+            self.write(model, rows, vec![Partition::of(*of)]).await
+        });
+        // One more than there are cores, which is planned while the others are written.
+        let writes = futures::stream::iter(writes).buffered(cores + 1);
+        let files: Vec<Vec<NewFile>> = timed(model.name, writes.try_collect()).await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
+    /// Writes rows to the files of some partitions, in a separate task.
+    pub async fn write(
+        &self,
+        model: &'static Model,
+        rows: SendableRecordBatchStream,
+        partitions: Vec<Partition>,
+    ) -> Result<Vec<NewFile>> {
+        let folder = self.warehouse.folder(model);
+        // A run's files have its id, in every table and partition.
+        let file_name = format!("part-{}", self.request.run_id);
+        let written = SpawnedTask::spawn(async move {
+            write::table(rows, model, &folder, &file_name, &partitions).await
+        });
+        written.join().await?.with_context(|| format!("cannot write {}", model.name))
+    }
+
+    /// How many dates of a table have about so many rows: from 1 to `CHUNK`.
+    pub fn dates_at_once(&self, name: &str, rows: u64) -> Result<usize> {
+        let rows_per_date = self.warehouse.table(name)?.rows_per_date().max(1);
+        Ok(((rows / rows_per_date) as usize).clamp(1, CHUNK))
+    }
+
+    /// How many buckets to use for so many rows: a multiple of the number of cores.
+    pub fn buckets(&self, rows: u64, rows_each: u64) -> i64 {
+        rows.div_ceil(rows_each).max(1).next_multiple_of(self.cores() as u64) as i64
+    }
+
+    pub fn cores(&self) -> usize {
+        self.request.tuning.partitions.max(1)
+    }
+
+    /// The wanted dates of a range, as ranges.
+    pub fn among(dates: DateRange, wanted: impl Fn(NaiveDate) -> bool) -> Vec<DateRange> {
+        let wanted: BTreeSet<NaiveDate> = dates.iter().filter(|date| wanted(*date)).collect();
+        days::contiguous_ranges(&wanted, CHUNK)
+    }
+
+    pub fn note_written(&mut self, table: &str, dates: impl IntoIterator<Item = NaiveDate>) {
+        let written = self.summary.written.entry(table.to_owned()).or_default();
+        written.extend(dates);
+        written.sort();
+        written.dedup();
+    }
+}
+
+/// Ends the run if there are complaints of audits. Errors: exit 4.
+pub fn stop_if(complaints: Vec<String>) -> Result<(), Stop> {
+    match complaints.is_empty() {
+        true => Ok(()),
+        false => Err(Stop::inspect(complaints).hint(
+            "no report was changed; the rows above contradict each other, so either the data was \
+             changed under the run or the program is wrong",
+        )),
+    }
+}
+
+/// The parameters of the SQL files that follow from a job's settings.
+pub fn attribution_params(settings: &AttributionSettings) -> Params {
+    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
+    let reach = settings.reach();
+    Params::from([
+        ("window", interval(reach.window())),
+        ("horizon", interval(reach.horizon())),
+        ("dedup_days", whole_days(reach.dedup_days())),
+        ("tie", text(settings.tie.name())),
+        ("scope", text(settings.scope.name())),
+        ("zone", text(settings.zone.name())),
+        ("default_rate", ScalarValue::Decimal128(Some(settings.default_rate), 9, 6)),
+    ])
+}
+
+pub fn instant(time: DateTime<Utc>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into()))
+}
+
+pub fn date(date: NaiveDate) -> ScalarValue {
+    ScalarValue::Date32(Some(days_since_1970(date)))
+}
+
+pub fn number(number: i64) -> ScalarValue {
+    ScalarValue::Int64(Some(number))
+}
+
+/// An interval of elapsed time, which daylight saving does not change.
+fn interval(duration: TimeDelta) -> ScalarValue {
+    let nanoseconds = duration.num_nanoseconds().unwrap_or(i64::MAX);
+    IntervalMonthDayNano(Some(arrow::datatypes::IntervalMonthDayNano::new(0, 0, nanoseconds)))
+}
+
+pub fn whole_days(days: u64) -> ScalarValue {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    IntervalMonthDayNano(Some(arrow::datatypes::IntervalMonthDayNano::new(0, days, 0)))
+}

@@ -1,0 +1,89 @@
+//! Makes up clicks.
+
+use super::maker::{
+    BUYERS, COUNTRIES, DEVICES, KEYS, Maker, PRODUCTS, STORES, STRANGE_KEYS, VISITORS,
+};
+use super::rows::RawClick;
+
+impl Maker {
+    pub fn clicks(&mut self) -> Vec<RawClick> {
+        let mut clicks: Vec<RawClick> = Vec::new();
+        for _ in 0..self.dice.between(20, 150) {
+            let mut click = RawClick {
+                click_id: Some(self.fresh_id(&["c", "C", "ć,", "c\"/"])),
+                clicked_at: Some(self.instant()),
+                url: Some(self.url()),
+                buyer_id: self.dice.text_or_null(&BUYERS, 40),
+                visitor_id: self.dice.text_or_null(&VISITORS, 25),
+                store_id: self.dice.text_or_null(&STORES, 15),
+                product_id: self.dice.text_or_null(&PRODUCTS, 30),
+                country: self.dice.text_or_null(&COUNTRIES, 20),
+                device: self.dice.text_or_null(&DEVICES, 20),
+            };
+            // The same buyer again: at the same instant, or just outside its window.
+            if let Some(earlier) = clicks.last()
+                && self.dice.chance(12)
+            {
+                click.buyer_id = earlier.buyer_id.clone();
+                click.visitor_id = earlier.visitor_id.clone();
+                click.clicked_at = earlier.clicked_at.map(|at| at + self.jitter());
+            }
+            clicks.push(click);
+        }
+        clicks
+    }
+
+    fn url(&mut self) -> String {
+        let (key, other) = (self.key(), self.key());
+        let fcid = format!("aff_fcid={}-{}-{}", "0f".repeat(16), "1".repeat(13), "2".repeat(5));
+        match self.dice.between(0, 13) {
+            0..=3 | 13 => format!("https://s.click.aliexpress.com/e/{key}"),
+            4 => format!("http://s.click.aliexpress.com/e/{key}?{fcid}-{other}"),
+            5 => format!("https://www.aliexpress.com/item/1.html?{fcid}-{key}"),
+            6 => format!("https://www.aliexpress.com/item/1.html?sk=1&{fcid}-{key}&aff=1"),
+            7 => format!("https://www.aliexpress.com/item/1.html?ref={other}&{fcid}-{key}#top"),
+            8 => format!("https://shop.example/p?x=1&ref={key}"),
+            9 => format!("https://shop.example/p?ref={key}&ref={other}"),
+            10 => format!("https://go.example/r/{key}"),
+            _ => self.dice.text(&[
+                "https://go.example",
+                "https://shop.example/p?ref=",
+                "https://s.click.aliexpress.com/e/unknown",
+                "https://shop.example/p",
+                "https://s_click.aliexpress.com/e/K1",
+                "https://www.aliexpress.com/item/1.html?aff_fcid=0f-1-2-K1",
+            ]),
+        }
+    }
+
+    fn key(&mut self) -> String {
+        if self.dice.chance(12) { self.dice.text(&STRANGE_KEYS) } else { self.dice.text(&KEYS) }
+    }
+
+    pub fn vary_click(&mut self, click: &mut RawClick) {
+        match self.dice.between(0, 7) {
+            0 | 1 => click.clicked_at = click.clicked_at.map(|at| at + self.nudge()),
+            2 => click.url = Some(self.url()),
+            3 => click.buyer_id = self.dice.text_or_null(&BUYERS, 40),
+            4 => click.visitor_id = self.dice.text_or_null(&VISITORS, 40),
+            5 => click.store_id = self.dice.text_or_null(&STORES, 30),
+            6 => click.country = self.dice.text_or_null(&COUNTRIES, 30),
+            _ => click.device = self.dice.text_or_null(&DEVICES, 30),
+        }
+    }
+
+    pub fn spoil_click(&mut self, click: &mut RawClick) {
+        match self.dice.between(0, 5) {
+            0 => click.click_id = self.dice.chance(50).then(String::new),
+            1 => click.clicked_at = None,
+            2 => click.clicked_at = self.far_off(click.clicked_at),
+            3 => click.url = self.dice.chance(50).then(String::new),
+            4 => click.url = Some("https://shop.example/".to_string()),
+            _ => {
+                click.clicked_at = None;
+                click.url = None;
+                click.click_id = Some(String::new());
+            }
+        }
+    }
+}

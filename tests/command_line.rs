@@ -229,7 +229,7 @@ fn stale_dates_are_named_and_made_again_and_no_others() {
 fn a_run_that_stands_still_ends_itself_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let job = world(folder.path());
-    // A pipe that nobody writes to: reading it never ends.
+    // A pipe without a writer: reading it never ends.
     let links = folder.path().join("world/reference/links.csv");
     std::fs::remove_file(&links).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&links).status().unwrap();

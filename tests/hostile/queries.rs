@@ -143,7 +143,7 @@ fn a_query_cannot_write_read_other_files_or_reach_the_network() {
         statements.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     for sql in &statements {
         let mut command = lookback(folder, &["query", "job.toml", sql]);
-        // Whoever asks an object store would ask the listener.
+        // A query that asked an object store would ask the listener.
         command.env("AWS_ENDPOINT", &server).env("AWS_ALLOW_HTTP", "true");
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
         command.env("http_proxy", &server).env("https_proxy", &server).env("all_proxy", &server);

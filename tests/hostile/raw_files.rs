@@ -56,7 +56,7 @@ pub fn raw_file(log: &str, name: &str, dice: &mut Pcg64Mcg) -> Vec<u8> {
     parquet_file(&rows, layout(dice))
 }
 
-/// Columns that the contract does not know.
+/// Columns that the job does not know.
 fn further_columns(rows: usize) -> [(&'static str, ArrayRef); 6] {
     let notes = (0..rows).map(|row| (row % 3 > 0).then(|| "note ".repeat(row)));
     let lists = (0..rows).map(|row| Some((0..row as i32 % 4).map(Some)));

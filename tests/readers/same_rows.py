@@ -33,7 +33,7 @@ TABLES = [
 
 
 def as_text(value):
-    """One spelling for a value, whoever read it."""
+    """One spelling for a value, for all readers."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -170,7 +170,7 @@ class Store:
 
 
 def whole_body(environ):
-    """Read before any lock is taken: a client that stops in the middle must stop nobody else."""
+    """Read before any lock is taken: a client that stops in the middle must stop no other."""
     if environ.get("wsgi.input_terminated"):
         return environ["wsgi.input"].read()
     length = int(environ.get("CONTENT_LENGTH") or 0)

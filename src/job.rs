@@ -76,7 +76,7 @@ impl fmt::Display for AttributionSettings {
             self.scope.name(),
             self.order_horizon_days,
             self.late_days,
-            self.default_rate
+            decimal(self.default_rate)
         )
     }
 }
@@ -100,7 +100,7 @@ impl FromStr for AttributionSettings {
             },
             order_horizon_days: get("order_horizon_days")?.parse()?,
             late_days: get("late_days")?.parse()?,
-            default_rate: get("default_rate")?.parse()?,
+            default_rate: millionths(get("default_rate")?).context("no rate")?,
         })
     }
 }
@@ -413,6 +413,12 @@ pub fn millionths(text: &str) -> Option<i128> {
     (rate <= 1_000_000).then_some(rate)
 }
 
+/// Millionths as a rate is written: 85,000 as "0.085".
+fn decimal(millionths: i128) -> String {
+    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A link format: a regular expression whose first group is the link's key. Errors: what is wrong.
 fn link_format(text: &str) -> Result<Regex, String> {
     let format = Regex::new(text).map_err(|error| format!("is no regular expression: {error}"))?;
@@ -483,6 +489,9 @@ formats = ['/e/([a-z]+)']
     fn rates_are_exact_text() {
         assert_eq!(millionths("0.085"), Some(85_000));
         assert_eq!(millionths("1.000000"), Some(1_000_000));
+        for rate in ["0", "0.03", "0.000001", "1"] {
+            assert_eq!(millionths(rate).map(decimal).as_deref(), Some(rate));
+        }
         assert_eq!(millionths("0.0000001"), None);
         assert_eq!(millionths("1.01"), None);
         assert_eq!(millionths("-0.1"), None);

@@ -43,10 +43,14 @@ impl Voice {
     }
 }
 
-/// Prints an answer on stdout.
+/// Prints an answer on stdout. A reader that has seen enough is no error.
 pub fn print(text: &str) -> Result<(), Stop> {
-    let written = writeln!(std::io::stdout(), "{}", text.trim_end());
-    Ok(written.map_err(anyhow::Error::from)?)
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a message on stderr. A closed stderr is ignored.

@@ -93,6 +93,8 @@ impl Engine {
         results: &[&'static str],
     ) -> Result<()> {
         let models = names.iter().map(|name| model::named(name)).collect::<Result<Vec<_>>>()?;
+        // Rows of earlier dates go before those of the next are made.
+        self.forget_each(names)?;
         let cores = self.session.state().config().target_partitions().max(1);
         let cores_each = (cores / buckets.len().max(1)).max(1);
         let made = buckets.iter().map(|params| async {

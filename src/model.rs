@@ -4,9 +4,10 @@
 //! step that only serves the tables of its layer. `src/build.rs` lists the files, so adding a table
 //! is adding its file.
 //!
-//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kind`, `split`,
-//! `order`, `rule`, `reads`, `params` and `columns`. The rest is prose. `tests/models.rs` compares
-//! `reads`, `params`, `key`, `split` and `columns` with the query. Refuses to know how models run.
+//! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kind`, `version`,
+//! `time`, `split`, `order`, `rule`, `reads`, `params` and `columns`. The rest is prose.
+//! `tests/models.rs` compares `reads`, `params`, `key`, `split` and `columns` with the query. Refuses
+//! to know how models run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -26,6 +27,12 @@ pub struct Model {
     pub key: Vec<String>,
     /// Whether it is a table of the warehouse. Others are temporary tables of a run, or answers.
     pub is_stored: bool,
+    /// Of a stored table: changes when the program makes other rows of it from the same inputs, and
+    /// not with the text. A date of another version is outdated. `tests/models.rs` asks.
+    pub version: Option<String>,
+    /// Of a stored table: the time of a row. Its local date is the date on which the row matters to
+    /// other tables.
+    pub time: Option<String>,
     /// Whether it only serves the tables of its layer.
     pub is_step: bool,
     /// A date, number or boolean column. Rows with the same value are one part, which can be read
@@ -35,7 +42,7 @@ pub struct Model {
     pub rule: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
-    /// Declared for stored tables. The first is the partition column.
+    /// Declared for stored tables. The first is the partition column, but in reference tables.
     pub columns: Vec<Column>,
     /// The columns of the query's last `order by`.
     pub order: Vec<String>,
@@ -109,6 +116,8 @@ impl Model {
             purpose: String::new(),
             key: Vec::new(),
             is_stored: false,
+            version: None,
+            time: None,
             split: None,
             reads: BTreeSet::new(),
             params: BTreeSet::new(),
@@ -147,6 +156,8 @@ impl Model {
                         other => bail!("unknown kind {other}"),
                     }
                 }
+                Some(("version", text)) => model.version = Some(text.trim().to_owned()),
+                Some(("time", text)) => model.time = Some(text.trim().to_owned()),
                 Some(("rule", text)) => model.rule = Some(format!("rule.{}", text.trim())),
                 Some(("split", text)) => model.split = Some(text.trim().to_owned()),
                 Some(("order", text)) => model.keeps_order = text.trim() == "as read",
@@ -164,9 +175,21 @@ impl Model {
         Ok(model)
     }
 
-    /// The partition column of a stored table.
-    pub fn partition(&self) -> &str {
-        self.columns.first().map(|column| column.name.as_str()).unwrap_or_default()
+    /// The partition column of a stored table. Reference tables have none.
+    pub fn partition(&self) -> Option<&str> {
+        let first = self.columns.first().filter(|_| self.layer() != "reference");
+        first.map(|column| column.name.as_str())
+    }
+
+    /// The columns that a stored table's files have: all but the partition column, which is in
+    /// their paths.
+    pub fn file_columns(&self) -> &[Column] {
+        &self.columns[usize::from(self.partition().is_some())..]
+    }
+
+    /// The schema of a stored table's files.
+    pub fn file_schema(&self) -> SchemaRef {
+        schema_of(self.file_columns())
     }
 
     /// `report` for `report.orders`.
@@ -181,13 +204,13 @@ impl Model {
 
     /// All declared columns.
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|column| Field::new(&column.name, column.kind.data_type(), true))
-            .collect();
-        Arc::new(Schema::new(fields))
+        schema_of(&self.columns)
     }
+}
+
+fn schema_of(columns: &[Column]) -> SchemaRef {
+    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.data_type(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// `click_id  text  the log's own id`
@@ -208,7 +231,17 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 7] = ["clean", "attribution", "report", "rule", "audit", "summary", "explain"];
+const LAYERS: [&str; 9] = [
+    "reference",
+    "clean",
+    "attribution",
+    "report",
+    "rule",
+    "audit",
+    "summary",
+    "explain",
+    "stale",
+];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {
     let parse =

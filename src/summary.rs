@@ -33,8 +33,12 @@ pub struct Summary {
     pub repeated_placed_events: u64,
     /// Dates written, by table.
     pub written: BTreeMap<String, Vec<NaiveDate>>,
-    /// Dates made earlier that a change has outdated (D6), by reason. They need a backfill.
+    /// Reference tables whose rows changed since the run before.
+    pub reference: Vec<String>,
+    /// Dates that are outdated (D7), by reason. `backfill --stale` makes them.
     pub outdated: BTreeMap<String, Vec<NaiveDate>>,
+    /// Report dates that were never made, by the landing dates that they wait for.
+    pub waiting: BTreeMap<String, Vec<NaiveDate>>,
     pub seconds: f64,
 }
 
@@ -68,8 +72,12 @@ impl fmt::Display for Summary {
             let dates = days::describe(self.up_to_date.iter().copied());
             writeln!(f, "{:<34}{dates}", "up to date, left as they are")?;
         }
+        for table in &self.reference {
+            writeln!(f, "{:<34}{table}", "reference rows stored")?;
+        }
         if self.report_dates.is_empty() && self.written.is_empty() {
             writeln!(f, "nothing to do")?;
+            self.tell_outdated(f)?;
             return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
         }
         let dates = days::describe(self.report_dates.iter().copied());
@@ -101,11 +109,26 @@ impl fmt::Display for Summary {
             let noun = if dates.len() == 1 { "date" } else { "dates" };
             writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
         }
-        for (why, dates) in &self.outdated {
-            let dates = days::describe(dates.iter().copied());
-            writeln!(f, "outdated ({why}): {dates}; backfill from the first of them")?;
-        }
+        self.tell_outdated(f)?;
         write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
+    }
+}
+
+impl Summary {
+    fn tell_outdated(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (landing, dates) in &self.waiting {
+            let dates = days::describe(dates.iter().copied());
+            writeln!(f, "waiting for {landing}: report date {dates} was never made")?;
+        }
+        for (why, dates) in &self.outdated {
+            let noun = if dates.len() == 1 { "date" } else { "dates" };
+            let named = days::describe(dates.iter().copied());
+            writeln!(f, "outdated: {why}: {} {noun} ({named})", dates.len())?;
+        }
+        if !self.outdated.is_empty() {
+            writeln!(f, "`lookback backfill JOB --stale` makes outdated dates again")?;
+        }
+        Ok(())
     }
 }
 

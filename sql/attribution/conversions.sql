@@ -3,6 +3,8 @@
 -- grain:  one row per order line placed on the date
 -- key:    order_date, order_id, line_id
 -- kind:   stored
+-- version: 2
+-- time:   placed_at
 -- rule:   commission_rate
 -- reads:  attribution.credits, reference.rates
 -- params: $order_date, $default_rate

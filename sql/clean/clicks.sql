@@ -3,6 +3,8 @@
 -- grain:  one row per click of the landing date
 -- key:    dt, click_id
 -- kind:   stored
+-- version: 2
+-- time:   clicked_at
 -- order:  as read
 -- reads:  clean.checked_clicks, clean.repeated_clicks, reference.identities
 -- params: $dt

@@ -3,6 +3,8 @@
 -- grain:  one row per event of the landing date
 -- key:    dt, event_id
 -- kind:   stored
+-- version: 2
+-- time:   event_at
 -- reads:  clean.checked_order_events, clean.repeated_order_events
 -- params: $dt
 -- columns:

@@ -2,6 +2,7 @@
 --
 -- grain:  one row per rejected raw row
 -- kind:   stored
+-- version: 2
 -- reads:  clean.checked_clicks, clean.repeated_clicks, clean.checked_order_events,
 --         clean.repeated_order_events
 -- params: $first_dt, $last_dt

@@ -3,6 +3,7 @@
 -- grain:  one row per day, store and publisher with an effective event
 -- key:    report_date, store_id, publisher_id
 -- kind:   stored
+-- version: 2
 -- reads:  attribution.movements, attribution.ledger_lines
 -- params: $from, $to
 -- columns:

@@ -3,6 +3,7 @@
 -- grain:  one row per link, page and kind of visitor on the day
 -- key:    report_date, publisher_id, tracking_id, store_id, country, device
 -- kind:   stored
+-- version: 2
 -- reads:  report.visits, report.repeated_visits, report.earned_orders
 -- params: $date
 -- columns:

@@ -3,6 +3,7 @@
 -- grain:  one row per event of an attributed line
 -- key:    report_date, event_id
 -- kind:   stored
+-- version: 2
 -- reads:  attribution.movements, attribution.ledger_lines
 -- params: $from, $to
 -- columns:

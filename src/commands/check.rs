@@ -10,11 +10,14 @@ use crate::job::Job;
 use crate::raw::{Log, RawLog};
 use crate::reference::Reference;
 use crate::stop::{Kind, Stop};
+use crate::warehouse::Warehouse;
 
 /// Returns what was found, as text: rows, files and landing dates of each input. Errors: exit 2
 /// with all complaints (B1 to B4).
 pub async fn check(job: &Job) -> Result<String, Stop> {
-    let reference = Reference::load(job).await;
+    let mut warehouse = Warehouse::open(&job.root).await?;
+    let losses = warehouse.find_losses().await?;
+    let reference = Reference::load(job, &warehouse).await;
     let mut complaints = match &reference {
         Ok(_) => Vec::new(),
         Err(stop) if stop.kind == Kind::Fix => stop.complaints.clone(),
@@ -22,8 +25,8 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
     };
     let mut text = format!("{}: the job file is fine\n", job.file.display());
     if let Ok(reference) = &reference {
-        for (name, batch) in &reference.tables {
-            let _ = writeln!(text, "{name:<12} {:>9} rows", batch.num_rows());
+        for (name, rows) in reference.row_counts() {
+            let _ = writeln!(text, "{name:<12} {rows:>9} rows");
         }
     }
     for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
@@ -42,6 +45,12 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
             log.name(),
             landed.len()
         );
+    }
+    for loss in &losses {
+        let _ = writeln!(text, "{loss}");
+    }
+    if !losses.is_empty() {
+        let _ = writeln!(text, "`lookback backfill JOB --stale` makes again what can be made again");
     }
     match complaints.is_empty() {
         true => Ok(text),

@@ -4,9 +4,8 @@ use chrono::NaiveDate;
 
 use crate::job::Job;
 use crate::plan::{DateSelection, Plan, Rebuild};
-use crate::reference::Reference;
+use crate::run;
 use crate::stop::Stop;
-use crate::warehouse::Warehouse;
 
 /// The plan as text. Errors: those that the run itself would have up to here.
 pub async fn plan(
@@ -15,8 +14,7 @@ pub async fn plan(
     as_of: Option<NaiveDate>,
     rebuild: Rebuild,
 ) -> Result<String, Stop> {
-    let reference = Reference::load(job).await?;
-    let warehouse = Warehouse::open(&job.root).await?;
+    let (reference, warehouse) = run::open(job, selection).await?;
     let mut plan = Plan::make(job, &reference, &warehouse, selection, as_of, rebuild).await?;
     plan.validate_raw(job).await?;
     plan.describe(job, &warehouse)

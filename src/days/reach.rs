@@ -91,8 +91,34 @@ impl Reach {
 
     /// The order dates before a report date whose lines may have events on it.
     pub fn earlier_order_dates(&self, report_date: NaiveDate) -> DateRange {
-        let oldest = start_of(report_date, self.zone) - self.horizon;
-        DateRange { from: local_date(oldest, self.zone), to: minus(report_date, 1) }
+        DateRange { to: minus(report_date, 1), ..self.placed_on(report_date) }
+    }
+
+    /// The local dates of the clicks that may earn order lines placed on a date.
+    pub fn clicked_on(&self, order_date: NaiveDate) -> DateRange {
+        self.local_dates_back_to(self.window, order_date)
+    }
+
+    /// The local dates of the order events that matter for order lines and movements of a date.
+    pub fn events_on(&self, date: NaiveDate) -> DateRange {
+        self.local_dates_back_to(self.horizon, date)
+    }
+
+    /// The order dates whose lines may have events on a report date.
+    pub fn placed_on(&self, report_date: NaiveDate) -> DateRange {
+        self.events_on(report_date)
+    }
+
+    fn local_dates_back_to(&self, back: TimeDelta, date: NaiveDate) -> DateRange {
+        let oldest = start_of(date, self.zone) - back;
+        DateRange { from: local_date(oldest, self.zone), to: date }
+    }
+
+    /// The local dates of the rows that a landing date may have (C1).
+    pub fn local_dates_of_landing(&self, dt: NaiveDate) -> DateRange {
+        let instants = self.instants_of_landing(dt);
+        let last = instants.end - TimeDelta::microseconds(1);
+        DateRange { from: local_date(instants.start, self.zone), to: local_date(last, self.zone) }
     }
 
     /// The landing dates before `dt` whose rows can make a row of `dt` a duplicate (C3).

@@ -85,8 +85,18 @@ pub struct Engine {
 }
 
 /// The schemas of the catalog.
-const SCHEMAS: [&str; 7] =
-    ["raw", "reference", "rule", "clean", "attribution", "report", "explain"];
+const SCHEMAS: [&str; 10] = [
+    "raw",
+    "input",
+    "reference",
+    "rule",
+    "clean",
+    "attribution",
+    "report",
+    "explain",
+    "changed",
+    "stale",
+];
 
 impl Engine {
     pub fn new(tuning: &Tuning, sql_overrides: SqlOverrides) -> Result<Engine> {

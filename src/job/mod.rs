@@ -38,6 +38,8 @@ pub struct Job {
     pub scope: Scope,
     pub late_days: u64,
     pub order_horizon_days: u64,
+    /// How many days before its own dates a nightly run makes outdated dates again (D6).
+    pub heal_days: u64,
     /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
 }
@@ -115,6 +117,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     );
     let late_days = reader.number("lateness", "late_days", 2, 0..=30);
     let order_horizon_days = reader.number("lateness", "order_horizon_days", 90, 2..=400);
+    let heal_days = reader.number("lateness", "heal_days", 0, 0..=400);
     let formats = reader.formats();
     Some(Job {
         file: file.to_owned(),
@@ -135,6 +138,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         scope: scope?,
         late_days: late_days?.unsigned_abs(),
         order_horizon_days: order_horizon_days?.unsigned_abs(),
+        heal_days: heal_days?.unsigned_abs(),
         formats: formats?,
     })
 }

@@ -1,15 +1,10 @@
-//! What the dates of the warehouse were made from, and whether that has changed.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What the dates of the warehouse were made from.
 
 use anyhow::Result;
 use chrono::NaiveDate;
 
-use super::{InputState, differences};
-use crate::job::Job;
 use crate::model::{self, Model};
 use crate::raw::Log;
-use crate::reference::Reference;
 use crate::warehouse::{Lineage, Partition, Warehouse};
 
 /// The report tables, in the order in which they are made: the widest first, because writing it
@@ -42,35 +37,4 @@ pub fn made_report(warehouse: &Warehouse, date: NaiveDate) -> Result<Option<&Lin
         }
     }
     Ok(made)
-}
-
-/// The inputs that differ, as "clicks, rates changed". None when no input does.
-pub fn changes(made: &Lineage, now: &Lineage) -> Option<String> {
-    let differences = differences(made, now);
-    (!differences.is_empty()).then(|| format!("{} changed", differences.join(", ")))
-}
-
-/// Dates made earlier that a change has outdated (D6), by reason, without the dates of `except`.
-pub fn outdated(
-    job: &Job,
-    reference: &Reference,
-    warehouse: &Warehouse,
-    except: &BTreeSet<NaiveDate>,
-) -> Result<BTreeMap<String, Vec<NaiveDate>>> {
-    let conversions = warehouse.table("attribution.conversions")?;
-    let today = InputState::as_of_today(job, reference, warehouse)?;
-    let today = today.fingerprints(None)?;
-    let mut outdated: BTreeMap<String, Vec<NaiveDate>> = BTreeMap::new();
-    for date in conversions.dates().difference(except) {
-        let why = match made_report(warehouse, *date)? {
-            Some(made) => changes(made, &today.of_report(*date)),
-            None => conversions
-                .lineage(&Partition::of(*date))
-                .and_then(|made| changes(made, &today.of_conversions(*date))),
-        };
-        if let Some(why) = why {
-            outdated.entry(why).or_default().push(*date);
-        }
-    }
-    Ok(outdated)
 }

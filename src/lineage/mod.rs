@@ -1,14 +1,17 @@
-//! The lineage of a date: what it was made from, as digests. A later run compares it with the
-//! present inputs, and sees which dates are up to date and which ones a change has outdated (D6).
+//! The lineage of a date: what it was made from. A later run compares it with the present inputs, and
+//! sees which dates are up to date and which ones a change has outdated (D7).
 //!
-//! Refuses to know how anything is made. A raw file's digest is of its name, size and tag, so its
-//! contents need not be read.
+//! A clean date stores what its raw files looked like and held; an order date and a report date
+//! store digests of the clean rows and conversions that they read. Reference rows are in no lineage:
+//! when some change, the tables are asked which dates have rows of these keys ([`touched`]). Refuses
+//! to know how anything is made.
 
+mod inputs;
 mod made;
-mod state;
+mod outdated;
+mod touched;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use chrono::NaiveDate;
@@ -17,83 +20,138 @@ use regex::Regex;
 use crate::job::{AttributionSettings, Job};
 use crate::model;
 use crate::raw::{Log, RawLog};
-use crate::reference::Reference;
-use crate::warehouse::Lineage;
-pub use made::{changes, made_clean, made_report, outdated, report_tables};
-pub use state::{Fingerprints, InputState};
+use crate::warehouse::{Lineage, Warehouse};
+pub use inputs::Inputs;
+pub use made::{made_clean, made_report, report_tables};
+pub use outdated::{Judge, LOST, NOT_MADE, Unclean, describe};
+pub use touched::{Touched, touched};
 
-/// The key of a lineage under which the settings are.
+/// The keys of a lineage.
+const RAW: &str = "raw";
+const CONTENT: &str = "content";
+const BEFORE: &str = "raw_before";
 const SETTINGS: &str = "settings";
+const VERSION: &str = "version";
+const CLICKS: &str = "clicks";
+const ORDERS: &str = "orders";
+const CONVERSIONS: &str = "conversions";
 
-/// What a clean landing date of a log depends on. `raw` are its own files, `raw_before` the files
-/// of the dates that decide duplicates. The rest are reference rows in force, settings and SQL.
-pub fn of_clean(job: &Job, reference: &Reference, log: &RawLog, dt: NaiveDate) -> Result<Lineage> {
-    let mut lineage = besides_raw(job, reference, log.log, dt)?;
-    let before = job.reach().before_landing(dt).iter();
-    let before = before.map(|date| format!("{date}={}", raw(log, date)));
-    lineage.insert("raw".into(), raw(log, dt));
-    lineage.insert("raw_before".into(), before.collect::<Vec<_>>().join(" "));
-    Ok(lineage)
+/// A log's raw files, against what the clean tables were made from (D8).
+#[derive(Clone, Copy)]
+pub struct RawState<'a> {
+    pub raw: &'a RawLog,
+    pub warehouse: &'a Warehouse,
 }
 
-/// The part of a clean date's lineage that does not depend on raw files.
-fn besides_raw(job: &Job, reference: &Reference, log: Log, dt: NaiveDate) -> Result<Lineage> {
-    let mut lineage = Lineage::new();
-    let instants = job.reach().instants_of_landing(dt);
-    for table in reference_tables(log) {
-        let digest = format!("{:032x}", reference.in_force(table, &instants));
-        lineage.insert((*table).to_owned(), digest);
+impl<'a> RawState<'a> {
+    fn made(&self, dt: NaiveDate) -> Result<Option<&'a Lineage>> {
+        made_clean(self.warehouse, self.raw.log, dt)
     }
-    let settings = match log {
+
+    /// Whether the store says that the files of a landing date are those it was cleaned from, or
+    /// copies of them that an earlier run has looked at.
+    fn is_known(&self, dt: NaiveDate, made: &Lineage) -> bool {
+        let tags = self.raw.tags(dt);
+        let seen = self.warehouse.seen().raw.get(self.raw.log.name());
+        made.contains_key(CONTENT)
+            && (made.get(RAW) == Some(&tags) || seen.and_then(|dates| dates.get(&dt)) == Some(&tags))
+    }
+
+    /// Whether the files have to be looked at to know whether they are the same as before.
+    pub fn is_in_doubt(&self, dt: NaiveDate) -> Result<bool> {
+        let made = self.made(dt)?;
+        Ok(self.raw.has_landed(dt) && !made.is_some_and(|made| self.is_known(dt, made)))
+    }
+
+    /// What the files of a landing date hold. Empty where it has not landed. Files in doubt must
+    /// have been checked.
+    fn content(&self, dt: NaiveDate) -> Result<String> {
+        if !self.raw.has_landed(dt) {
+            return Ok(String::new());
+        }
+        let made = self.made(dt)?.filter(|made| self.is_known(dt, made));
+        let known = made.and_then(|made| made.get(CONTENT).cloned());
+        Ok(known.or_else(|| self.raw.contents(dt)).unwrap_or_default())
+    }
+
+    /// What a clean landing date is made from.
+    pub fn lineage(&self, job: &Job, dt: NaiveDate) -> Result<Lineage> {
+        let log = self.raw.log;
+        let mut before = Vec::new();
+        for date in job.reach().before_landing(dt).iter() {
+            before.push(format!("{date}={}", self.content(date)?));
+        }
+        Ok(Lineage::from([
+            (RAW.to_owned(), self.raw.tags(dt)),
+            (CONTENT.to_owned(), self.content(dt)?),
+            (BEFORE.to_owned(), before.join(" ")),
+            (SETTINGS.to_owned(), clean_settings(job, log)),
+            (VERSION.to_owned(), versions(&[log.clean_table(), "clean.rejects"])?),
+        ]))
+    }
+
+    /// Why a clean date is outdated by its raw files or by those that decide its duplicates. Earlier
+    /// dates that are not (or no longer) landed do not count: raw logs may be deleted once they are
+    /// clean.
+    pub fn why_raw(&self, made: &Lineage, now: &Lineage) -> Option<&'static str> {
+        let before = |lineage: &Lineage| -> BTreeMap<String, String> {
+            let dates = lineage.get(BEFORE).map(String::as_str).unwrap_or_default();
+            let dates = dates.split(' ').filter_map(|date| date.split_once('='));
+            dates.map(|(date, content)| (date.to_owned(), content.to_owned())).collect()
+        };
+        let made_before = before(made);
+        let is_landed = |date: &str| date.parse().is_ok_and(|date| self.raw.has_landed(date));
+        let is_same = |(date, content): (&String, &String)| {
+            made_before.get(date) == Some(content) || !is_landed(date)
+        };
+        if made.get(CONTENT) != now.get(CONTENT) {
+            return Some("raw files changed");
+        }
+        let is_unchanged = before(now).iter().all(is_same);
+        (!is_unchanged).then_some("raw files of the dates before changed")
+    }
+}
+
+/// Whether a clean date was made from files that look so ([`RawLog::tags`]).
+pub fn is_of_files(made: &Lineage, tags: &str) -> bool {
+    made.get(RAW).is_some_and(|of| of == tags)
+}
+
+/// The settings that bear on a log's clean rows, as text.
+fn clean_settings(job: &Job, log: Log) -> String {
+    let late_days = job.late_days;
+    match log {
         Log::Clicks => {
             let formats: Vec<&str> = job.formats.iter().map(Regex::as_str).collect();
-            digest(&[&job.late_days.to_string(), &formats.join("\n")])
+            format!("late_days={late_days} formats={formats:?}")
         }
-        Log::Orders => digest(&[&job.late_days.to_string(), &job.currency]),
-    };
-    lineage.insert(SETTINGS.into(), settings);
-    lineage.insert("sql".into(), sql("clean")?);
-    Ok(lineage)
-}
-
-fn reference_tables(log: Log) -> &'static [&'static str] {
-    match log {
-        Log::Clicks => &["links", "identities"],
-        Log::Orders => &["fx_rates"],
+        Log::Orders => format!("late_days={late_days} currency={}", job.currency),
     }
 }
 
-/// Digest of a landing date's files.
-fn raw(log: &RawLog, dt: NaiveDate) -> String {
-    let files = log.files(dt).map(|file| {
-        let name = file.location.filename().unwrap_or_default();
-        let version = match &file.e_tag {
-            Some(tag) => tag.clone(),
-            None => file.last_modified.to_rfc3339(),
-        };
-        format!("{name} {} {version}", file.size)
-    });
-    let files: Vec<String> = files.collect();
-    digest(&files.iter().map(String::as_str).collect::<Vec<_>>())
+/// The versions of some tables. A date that was made with others is outdated: the program makes
+/// other rows now.
+fn versions(tables: &[&str]) -> Result<String> {
+    let version = |name: &&str| Ok(model::named(name)?.version.clone().unwrap_or_default());
+    Ok(tables.iter().map(version).collect::<Result<Vec<_>>>()?.join("."))
 }
 
-/// Whether a clean date's raw files are those that it was made from. Earlier dates that are not (or
-/// no longer) landed do not count: raw logs may be deleted once they are clean.
-pub fn is_raw_unchanged(made: &Lineage, now: &Lineage, log: &RawLog) -> bool {
-    let before = |lineage: &Lineage| -> Vec<(String, String)> {
-        let dates = lineage.get("raw_before").map(String::as_str).unwrap_or_default();
-        let dates = dates.split(' ').filter_map(|date| date.split_once('='));
-        dates.map(|(date, digest)| (date.to_owned(), digest.to_owned())).collect()
-    };
-    let made_before = before(made);
-    let is_landed = |date: &str| date.parse().is_ok_and(|date| log.has_landed(date));
-    made.get("raw") == now.get("raw")
-        && before(now).iter().all(|now| made_before.contains(now) || !is_landed(&now.0))
+/// Why a clean date is outdated, by anything but raw files and reference rows.
+pub fn why_otherwise(made: &Lineage, now: &Lineage) -> Option<&'static str> {
+    if is_of_first_version(made) {
+        Some("made by an earlier release")
+    } else if made.get(VERSION) != now.get(VERSION) {
+        Some("this release makes other rows")
+    } else if made.get(SETTINGS) != now.get(SETTINGS) {
+        Some("settings changed")
+    } else {
+        None
+    }
 }
 
-/// Whether anything but the raw files differs: reference rows in force, settings or SQL.
-pub fn is_otherwise_changed(made: &Lineage, now: &Lineage) -> bool {
-    differences(made, now).iter().any(|name| !name.starts_with("raw"))
+/// Whether a release made a date that stored no version. Its columns had another meaning.
+pub fn is_of_first_version(made: &Lineage) -> bool {
+    !made.contains_key(VERSION)
 }
 
 /// The settings that the conversions of an order date were made with. None when the lineage does
@@ -102,35 +160,24 @@ pub fn settings(conversions: &Lineage) -> Option<AttributionSettings> {
     conversions.get(SETTINGS)?.parse().ok()
 }
 
-/// The digest of a layer's SQL, because another rule makes other rows. It is cached, because every
-/// date needs it.
-fn sql(layer: &'static str) -> Result<String> {
-    static KNOWN: Mutex<BTreeMap<&str, String>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(digest) = known.get(layer) {
-        return Ok(digest.clone());
+/// The names of the inputs that differ, as "clicks, settings". None when nothing does.
+fn changes(made: &Lineage, now: &Lineage) -> Option<String> {
+    if is_of_first_version(made) {
+        return Some("made by an earlier release".to_owned());
     }
-    let texts: Vec<&str> = model::layer(layer)?.iter().map(|model| model.sql).collect();
-    let digest = digest(&texts);
-    known.insert(layer, digest.clone());
-    Ok(digest)
+    if made.get(VERSION) != now.get(VERSION) {
+        return Some("this release makes other rows".to_owned());
+    }
+    let differs = |name: &&str| match *name {
+        SETTINGS => made.get(SETTINGS) != now.get(SETTINGS) && bearing(made) != bearing(now),
+        name => made.get(name) != now.get(name),
+    };
+    let names: Vec<&str> =
+        [CLICKS, ORDERS, CONVERSIONS, SETTINGS].into_iter().filter(differs).collect();
+    (!names.is_empty()).then(|| format!("{} changed", names.join(", ")))
 }
 
-fn digest(parts: &[&str]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hasher.finalize().to_hex().as_str()[..32].to_owned()
-}
-
-/// The names of the inputs that differ.
-pub fn differences<'a>(made: &'a Lineage, now: &'a Lineage) -> Vec<&'a str> {
-    let names = made.keys().chain(now.keys());
-    let mut names: Vec<&str> =
-        names.filter(|name| made.get(*name) != now.get(*name)).map(String::as_str).collect();
-    names.sort();
-    names.dedup();
-    names
+/// The settings that bear on conversions. How late rows may land bears on clean rows only.
+fn bearing(lineage: &Lineage) -> Option<AttributionSettings> {
+    Some(AttributionSettings { late_days: 0, ..settings(lineage)? })
 }

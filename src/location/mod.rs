@@ -159,22 +159,27 @@ impl Location {
 
     /// The object's bytes, or none when there is no such object. Errors: the store fails.
     pub async fn read(&self) -> Result<Option<Bytes>> {
-        let read = async {
-            match self.store.get(&self.path).await {
-                Ok(object) => Ok(Some(object.bytes().await?)),
-                // A missing bucket is an error, unlike a missing object.
-                Err(error @ object_store::Error::NotFound { .. })
-                    if ["NoSuchBucket", "ContainerNotFound"]
-                        .iter()
-                        .any(|sign| error.to_string().contains(sign)) =>
-                {
-                    Err(error)
-                }
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
+        let read = async { self.store.get(&self.path).await?.bytes().await };
+        self.if_there(read.await)
+    }
+
+    /// What the store says about the object, or none when there is no such object. Errors: the store
+    /// fails.
+    pub async fn head(&self) -> Result<Option<ObjectMeta>> {
+        self.if_there(self.store.head(&self.path).await)
+    }
+
+    /// A missing object is none. A missing bucket is an error.
+    fn if_there<T>(&self, outcome: object_store::Result<T>) -> Result<Option<T>> {
+        let is_bucket = |error: &object_store::Error| {
+            let error = error.to_string();
+            ["NoSuchBucket", "ContainerNotFound"].iter().any(|sign| error.contains(sign))
         };
-        read.await.with_context(|| format!("{}: cannot read", self.name))
+        match outcome {
+            Ok(found) => Ok(Some(found)),
+            Err(error @ object_store::Error::NotFound { .. }) if !is_bucket(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{}: cannot read", self.name)),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which landing dates are cleaned, why, and in which chunks.
+//! Which landing dates are outdated, why, which of them are cleaned, and in which chunks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,9 @@ use chrono::NaiveDate;
 
 use crate::days::{self, DateRange};
 use crate::job::Job;
-use crate::lineage;
+use crate::lineage::{self, RawState, Touched};
 use crate::raw::RawLog;
-use crate::reference::Reference;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Partition, Warehouse};
 
 /// Raw rows and landing dates of a chunk, unless one date has more. A chunk is published when it is
 /// done. Starting the next one leaves cores idle for a moment.
@@ -23,29 +22,11 @@ pub struct LogPlan {
     /// Landing dates from the first one that matters.
     pub landing: BTreeSet<NaiveDate>,
     /// Those of `landing` to clean, and why.
-    pub to_clean: BTreeMap<NaiveDate, Why>,
-}
-
-/// Why a landing date is cleaned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    New,
-    RawChanged,
-    ReferenceChanged,
-    Forced,
-}
-
-impl Why {
-    pub const ALL: [Why; 4] = [Why::New, Why::RawChanged, Why::ReferenceChanged, Why::Forced];
-
-    pub fn describe(self) -> &'static str {
-        match self {
-            Why::New => "not cleaned yet",
-            Why::RawChanged => "raw files changed",
-            Why::ReferenceChanged => "reference rows, settings or rules changed",
-            Why::Forced => "forced",
-        }
-    }
+    pub to_clean: BTreeMap<NaiveDate, String>,
+    /// Clean dates that are outdated and left as they are, and why.
+    pub left_outdated: BTreeMap<NaiveDate, String>,
+    /// Landing dates whose clean rows are gone, and whose raw files are, too.
+    pub lost: BTreeSet<NaiveDate>,
 }
 
 /// Which landing dates are cleaned again although their raw files have not changed.
@@ -58,10 +39,11 @@ pub struct Refresh {
 }
 
 impl LogPlan {
+    /// Plans the cleaning of the landing dates from `from` on. Files in doubt must have been checked.
     pub fn make(
         job: &Job,
-        reference: &Reference,
         warehouse: &Warehouse,
+        touched: &Touched,
         raw: RawLog,
         from: NaiveDate,
         refresh: Refresh,
@@ -69,22 +51,31 @@ impl LogPlan {
         let landing: BTreeSet<NaiveDate> =
             raw.landed().into_iter().filter(|dt| from <= *dt).collect();
         let mut to_clean = BTreeMap::new();
+        let mut left_outdated = BTreeMap::new();
         for dt in &landing {
-            let now = lineage::of_clean(job, reference, &raw, *dt)?;
-            let is_refreshed = refresh.outdated.contains(*dt);
             let is_forced = refresh.forced.is_some_and(|dates| dates.contains(*dt));
-            let why = match lineage::made_clean(warehouse, raw.log, *dt)? {
-                None => Some(Why::New),
-                Some(made) if !lineage::is_raw_unchanged(made, &now, &raw) => Some(Why::RawChanged),
-                Some(made) if is_refreshed && lineage::is_otherwise_changed(made, &now) => {
-                    Some(Why::ReferenceChanged)
+            let forced = is_forced.then(|| "forced".to_owned());
+            match why(job, warehouse, touched, &raw, *dt)? {
+                Some((why, is_always)) if is_always || refresh.outdated.contains(*dt) => {
+                    to_clean.insert(*dt, why);
                 }
-                Some(_) if is_forced => Some(Why::Forced),
-                Some(_) => None,
-            };
-            to_clean.extend(why.map(|why| (*dt, why)));
+                Some((why, _)) if forced.is_none() => {
+                    left_outdated.insert(*dt, why);
+                }
+                _ => to_clean.extend(forced.map(|why| (*dt, why))),
+            }
         }
-        Ok(LogPlan { raw, landing, to_clean })
+        let log = raw.log;
+        // Dates that are not looked at otherwise, such as those whose raw files were deleted.
+        for ((of, dt), keys) in &touched.clean {
+            if *of == log && !to_clean.contains_key(dt) {
+                left_outdated.entry(*dt).or_insert_with(|| lineage::describe(keys));
+            }
+        }
+        let clean = warehouse.table(log.clean_table())?;
+        let is_lost = |dt: &NaiveDate| clean.is_lost(&Partition::of(*dt)) && !raw.has_landed(*dt);
+        let lost = clean.dates().into_iter().filter(is_lost).collect();
+        Ok(LogPlan { raw, landing, to_clean, left_outdated, lost })
     }
 
     /// The dates to clean, in chunks. Between the first and the last date of a chunk, no landed
@@ -109,4 +100,33 @@ impl LogPlan {
         }
         chunks
     }
+}
+
+/// Why a landing date has to be cleaned, and whether wherever it is read (D6): where it is not clean,
+/// its raw files changed, or the clean rows have another meaning. None when it is up to date.
+fn why(
+    job: &Job,
+    warehouse: &Warehouse,
+    touched: &Touched,
+    raw: &RawLog,
+    dt: NaiveDate,
+) -> Result<Option<(String, bool)>> {
+    let state = RawState { raw, warehouse };
+    let Some(made) = lineage::made_clean(warehouse, raw.log, dt)? else {
+        let is_lost = warehouse.table(raw.log.clean_table())?.is_lost(&Partition::of(dt));
+        let why = if is_lost { lineage::LOST } else { "not cleaned yet" };
+        return Ok(Some((why.to_owned(), true)));
+    };
+    if lineage::is_of_first_version(made) {
+        return Ok(Some(("made by an earlier release".to_owned(), true)));
+    }
+    let now = state.lineage(job, dt)?;
+    if let Some(why) = state.why_raw(made, &now) {
+        return Ok(Some((why.to_owned(), true)));
+    }
+    if let Some(why) = lineage::why_otherwise(made, &now) {
+        return Ok(Some((why.to_owned(), false)));
+    }
+    let keys = touched.clean.get(&(raw.log, dt));
+    Ok(keys.map(|keys| (lineage::describe(keys), false)))
 }

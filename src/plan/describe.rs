@@ -5,10 +5,11 @@ use std::fmt::Write;
 
 use chrono::NaiveDate;
 
-use super::{DateSelection, Plan, Why};
+use super::{DateSelection, Plan};
 use crate::days;
 use crate::job::Job;
 use crate::model;
+use crate::raw::Log;
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
 
@@ -38,6 +39,21 @@ impl Plan {
         if let Some(as_of) = self.as_of {
             line(format!("  as of                   {as_of}: later landing dates are not read"));
         }
+        for (dates, landing) in self.waiting_for() {
+            let dates = days::describe(dates);
+            line(format!("  waiting                 {dates}: never made, {landing}"));
+        }
+        if !self.holes.is_empty() {
+            let holes = days::describe(self.holes.iter().copied());
+            line(format!("  never made              {holes}: their landing dates are there"));
+        }
+        if !self.beyond_repair.is_empty() {
+            let lost = days::describe(self.beyond_repair.iter().copied());
+            line(format!("  kept                    {lost}: they read clean rows that are lost"));
+        }
+        for table in &self.reference {
+            line(format!("  reference rows          {table}: changed since the latest run"));
+        }
         if self.is_nothing_to_do() {
             line("\nnothing to do: all of it is up to date".to_owned());
             return Ok(text);
@@ -53,19 +69,24 @@ impl Plan {
                 "  from the clean table    {} dates are up to date",
                 plan.landing.len() - plan.to_clean.len()
             ));
-            for why in Why::ALL {
-                let is_why = |(dt, is): (&NaiveDate, &Why)| (*is == why).then_some(*dt);
-                let dates: Vec<NaiveDate> = plan.to_clean.iter().filter_map(is_why).collect();
-                if !dates.is_empty() {
-                    let files = dates.iter().flat_map(|dt| plan.raw.files(*dt));
-                    let bytes: u64 = files.map(|file| file.size).sum();
-                    line(format!(
-                        "  to clean                {}: {} ({:.1} MB)",
-                        days::describe(dates),
-                        why.describe(),
-                        bytes as f64 / 1e6
-                    ));
-                }
+            for (why, dates) in by_reason(&plan.to_clean) {
+                let files = dates.iter().flat_map(|dt| plan.raw.files(*dt));
+                let bytes: u64 = files.map(|file| file.size).sum();
+                line(format!(
+                    "  to clean                {}: {why} ({:.1} MB)",
+                    days::describe(dates),
+                    bytes as f64 / 1e6
+                ));
+            }
+            for (why, dates) in by_reason(&plan.left_outdated) {
+                let dates = days::describe(dates);
+                line(format!("  outdated, left          {dates}: {why}"));
+            }
+            if !plan.lost.is_empty() {
+                line(format!(
+                    "  lost                    {}: their clean rows and their raw files are gone",
+                    days::describe(plan.lost.iter().copied())
+                ));
             }
         }
         line("\nconversions".to_owned());
@@ -84,6 +105,12 @@ impl Plan {
                 job.order_horizon_days
             ));
         }
+        if !self.maybe_conversions.is_empty() {
+            line(format!(
+                "  to make, perhaps        {}: if their clean rows change",
+                days::describe(self.maybe_conversions.iter().copied())
+            ));
+        }
         for (why, dates) in by_reason(&self.conversions) {
             line(format!("  to make                 {}: {why}", days::describe(dates)));
         }
@@ -96,18 +123,36 @@ impl Plan {
         for (why, dates) in by_reason(&self.reports) {
             line(format!("  to make                 {}: {why}", days::describe(dates)));
         }
-        if !self.maybe_stale.is_empty() {
+        if !self.maybe_reports.is_empty() {
             line(format!(
-                "  to make, perhaps        {}: if the rows of the conversions before them change",
-                days::describe(self.maybe_stale.iter().copied())
+                "  to make, perhaps        {}: if their clean rows or conversions change",
+                days::describe(self.maybe_reports.iter().copied())
             ));
         }
         line("\nto write".to_owned());
         for model in model::stored()? {
-            let dates = self.dates_to_write(model.name);
-            line(format!("  {:<28} {:>4} dates", model.folder(), dates.len()));
+            if model.partition().is_some() {
+                let dates = self.dates_to_write(model.name);
+                line(format!("  {:<28} {:>4} dates", model.folder(), dates.len()));
+            }
         }
         Ok(text)
+    }
+
+    /// Report dates that wait, by what they wait for: "clicks that land 2026-03-05".
+    pub fn waiting_for(&self) -> BTreeMap<Vec<NaiveDate>, String> {
+        let mut by_landing: BTreeMap<String, Vec<NaiveDate>> = BTreeMap::new();
+        for (date, missing) in &self.waiting {
+            let words = [Log::Clicks, Log::Orders].into_iter().filter_map(|log| {
+                let dts: Vec<NaiveDate> =
+                    missing.iter().filter(|(of, _)| *of == log).map(|(_, dt)| *dt).collect();
+                let is_any = !dts.is_empty();
+                is_any.then(|| format!("{} that land {}", log.name(), days::describe(dts)))
+            });
+            let words: Vec<String> = words.collect();
+            by_landing.entry(words.join(", ")).or_default().push(*date);
+        }
+        by_landing.into_iter().map(|(landing, dates)| (dates, landing)).collect()
     }
 
     fn dates_to_write(&self, table: &str) -> BTreeSet<NaiveDate> {

@@ -16,6 +16,14 @@ pub struct LandedDates {
     pub skipped: BTreeSet<NaiveDate>,
 }
 
+/// The landing dates that a report date needs and that have not landed, with their logs (D2).
+pub fn missing(job: &Job, logs: [&RawLog; 2], date: NaiveDate) -> Vec<(Log, NaiveDate)> {
+    let demanded = job.reach().demanded_landing(date).iter();
+    let pairs = demanded.flat_map(|dt| logs.map(|raw| (raw, dt)));
+    let absent = pairs.filter(|(raw, dt)| !raw.has_landed(*dt));
+    absent.map(|(raw, dt)| (raw.log, dt)).collect()
+}
+
 /// Every date asked for must have landed. In a nightly run only the date itself must have. The
 /// dates before it are rewritten if they have landed (D4). Errors: exit 3 with what is missing.
 pub fn dates(
@@ -25,21 +33,10 @@ pub fn dates(
     logs: [&RawLog; 2],
     as_of: Option<NaiveDate>,
 ) -> Result<LandedDates, Stop> {
-    let reach = job.reach();
-    let landed = logs.map(|raw| (raw.log, raw.landed()));
-    let missing = |date: NaiveDate| -> Vec<(Log, NaiveDate)> {
-        let pairs = reach.demanded_landing(date).iter().flat_map(|dt| {
-            landed
-                .iter()
-                .filter(move |(_, landed)| !landed.contains(&dt))
-                .map(move |(log, _)| (*log, dt))
-        });
-        pairs.collect()
-    };
     let mut found = LandedDates { report_dates: BTreeSet::new(), skipped: BTreeSet::new() };
     let mut absent: BTreeMap<Log, BTreeSet<NaiveDate>> = BTreeMap::new();
     for date in dates.iter() {
-        let missing = missing(date);
+        let missing = missing(job, logs, date);
         let is_demanded = match selection {
             DateSelection::Night(night) => date == night,
             DateSelection::Backfill(_) | DateSelection::Stale => true,

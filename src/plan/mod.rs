@@ -1,8 +1,9 @@
 //! What a run would do, before it does anything: which report dates, what must have landed, which
 //! landing dates are cleaned and why, which conversions and reports are made and why.
 //!
-//! Reads listings, schemas and the warehouse's log, but no rows. `lookback plan` prints the plan,
-//! and a run follows it. Dates that are up to date are not made again: `lineage` finds them.
+//! Reads listings, schemas and the warehouse's log. Rows are read only where reference rows changed,
+//! to see which dates ask for them. `lookback plan` prints the plan, and a run follows it. Dates that
+//! are up to date are not made again: `lineage` finds them.
 
 mod cleaning;
 mod describe;
@@ -13,15 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use futures::try_join;
 
-pub use cleaning::{LogPlan, Why};
+pub use cleaning::LogPlan;
 
 use crate::days::{self, DateRange};
 use crate::job::Job;
-use crate::lineage::{self, Fingerprints, InputState};
+use crate::lineage::{self, Judge, RawState, Touched, Unclean};
 use crate::raw::{Log, RawLog};
 use crate::reference::Reference;
 use crate::stop::Stop;
-use crate::warehouse::{Partition, Program, Warehouse};
+use crate::warehouse::{Program, Warehouse};
 use cleaning::Refresh;
 use landed::LandedDates;
 
@@ -32,7 +33,7 @@ pub enum DateSelection {
     Night(NaiveDate),
     /// Exactly these dates.
     Backfill(DateRange),
-    /// Every date made earlier whose inputs have changed since.
+    /// Every date that is outdated (D7).
     Stale,
 }
 
@@ -46,7 +47,8 @@ pub enum Rebuild {
 /// What a run does, and on which view of the raw logs.
 pub struct Plan {
     pub selection: DateSelection,
-    /// The report dates that were asked for and have landed: the run's own dates.
+    /// The report dates that were asked for and have landed, and those that `heal_days` adds: the
+    /// run's own dates.
     pub report_dates: BTreeSet<NaiveDate>,
     /// Dates before a nightly run's that late rows might change, but that have not all landed.
     pub skipped: BTreeSet<NaiveDate>,
@@ -55,19 +57,32 @@ pub struct Plan {
     pub orders: LogPlan,
     /// The run's own order dates to attribute, and why.
     pub conversions: BTreeMap<NaiveDate, String>,
-    /// Other order dates to attribute, because the ledger looks back to them, and why.
+    /// Other order dates to attribute, and why: the ledger looks back to them.
     pub earlier_conversions: BTreeMap<NaiveDate, String>,
+    /// Order dates to attribute if their clean rows turn out to have changed.
+    pub maybe_conversions: BTreeSet<NaiveDate>,
     /// Report dates to make, and why.
     pub reports: BTreeMap<NaiveDate, String>,
-    /// Report dates to make if the rows of earlier conversions turn out to have changed.
-    pub maybe_stale: BTreeSet<NaiveDate>,
+    /// Report dates to make if their clean rows or conversions turn out to have changed.
+    pub maybe_reports: BTreeSet<NaiveDate>,
+    /// Dates that changed reference rows touch, those of this run included.
+    pub touched: Touched,
+    /// Report dates after the first one that were never made although their landing dates are there,
+    /// and that are not the run's own (D7).
+    pub holes: BTreeSet<NaiveDate>,
+    /// Likewise, but these landing dates are not there.
+    pub waiting: BTreeMap<NaiveDate, Vec<(Log, NaiveDate)>>,
+    /// Dates that read clean rows which are gone and cannot be made again. They are kept.
+    pub beyond_repair: BTreeSet<NaiveDate>,
+    /// The reference tables to store, because their rows changed.
+    pub reference: BTreeSet<&'static str>,
 }
 
 const CONVERSIONS: &str = "attribution.conversions";
 
 impl Plan {
-    /// Plans a run. Errors: exit 2 when the warehouse is another program's (D9); exit 3 when a
-    /// report date that was asked for has not landed; exit 1 when a store fails.
+    /// Plans a run. Errors: exit 2 when the warehouse is another program's (D9) or raw files cannot be
+    /// read; exit 3 when a report date that was asked for has not landed; exit 1 when a store fails.
     pub async fn make(
         job: &Job,
         reference: &Reference,
@@ -79,78 +94,115 @@ impl Plan {
         refuse_another_program(job, warehouse)?;
         let reach = job.reach();
         let made = warehouse.table(CONVERSIONS)?.dates();
-        let Some(dates) = dates_of(selection, reach.late_days(), &made) else {
-            return Plan::of_nothing(job, selection).await;
+        let reported = reported(warehouse)?;
+        let everything: BTreeSet<NaiveDate> = &made | &reported;
+        let Some(dates) = dates_of(selection, reach.late_days(), &everything) else {
+            return Plan::of_nothing(job, reference).await;
         };
-        let first_landing = reach.first_landing(dates);
+        // A nightly run may also make dates again that are outdated.
+        let heal_days = match (selection, as_of) {
+            (DateSelection::Night(_), None) => job.heal_days,
+            _ => 0,
+        };
+        let scope = DateRange { from: days::minus(dates.from, heal_days), to: dates.to };
+        let never_made: BTreeSet<NaiveDate> = reported
+            .first()
+            .map(|first| DateRange { from: *first, to: dates.to.max(*first) })
+            .into_iter()
+            .flat_map(DateRange::iter)
+            .filter(|date| !reported.contains(date))
+            .collect();
+        let first_landing = reach.first_landing(scope);
+        let is_demanded = |dt: NaiveDate| {
+            never_made.iter().any(|date| reach.demanded_landing(*date).contains(dt))
+        };
         let list = |log, location| {
-            RawLog::list(log, location, as_of, move |dt: NaiveDate| first_landing <= dt)
+            RawLog::list(log, location, as_of, |dt| first_landing <= dt || is_demanded(dt))
         };
-        let (clicks, orders) =
+        let (mut clicks, mut orders) =
             try_join!(list(Log::Clicks, &job.clicks), list(Log::Orders, &job.orders))?;
 
         let LandedDates { report_dates, skipped } = match selection {
             DateSelection::Stale => {
-                LandedDates { report_dates: reported(warehouse)?, skipped: BTreeSet::new() }
+                LandedDates { report_dates: reported.clone(), skipped: BTreeSet::new() }
             }
             _ => landed::dates(job, selection, dates, [&clicks, &orders], as_of)?,
         };
-        let first = report_dates.first().copied().unwrap_or(dates.from);
-        let missing = missing_conversions(job, first, dates.to, &report_dates, &made, &orders);
+        let (mut holes, mut waiting) = (BTreeSet::new(), BTreeMap::new());
+        for date in never_made.difference(&report_dates) {
+            let missing = landed::missing(job, [&clicks, &orders], *date);
+            match missing.is_empty() {
+                true => {
+                    holes.insert(*date);
+                }
+                false => {
+                    waiting.insert(*date, missing);
+                }
+            }
+        }
+        let to_fill = match selection {
+            DateSelection::Backfill(_) => BTreeSet::new(),
+            _ => holes.iter().copied().filter(|date| scope.contains(*date)).collect(),
+        };
+        let asked_for = &report_dates | &to_fill;
+        let first = asked_for.first().copied().unwrap_or(dates.from);
+        let missing = missing_conversions(job, first, dates.to, &asked_for, &made, &orders);
         let first_made = match selection {
-            DateSelection::Stale => dates.from.min(first),
-            _ => first,
+            DateSelection::Stale => scope.from.min(first),
+            _ => first.min(scope.from),
         };
         let first_made = missing.first().copied().unwrap_or(first_made).min(first_made);
         // Both logs are planned from the earliest date that either is read from to what landed
         // last, because a landing date is clean or it is not.
         let all = reach.all(DateRange { from: first_made, to: dates.to });
-        let touched = reach.landing_of(DateRange { from: first, to: dates.to });
+        let own = reach.landing_of(DateRange { from: first.min(scope.from), to: dates.to });
         let refresh = Refresh {
-            outdated: if selection == DateSelection::Stale { all } else { touched },
-            forced: (rebuild == Rebuild::All).then_some(touched),
+            outdated: if selection == DateSelection::Stale { all } else { own },
+            forced: (rebuild == Rebuild::All).then_some(own),
         };
-        let log_plan = |raw| LogPlan::make(job, reference, warehouse, raw, all.from, refresh);
+        check_files_in_doubt(job, warehouse, [&mut clicks, &mut orders], all.from).await?;
+        let touched = lineage::touched(job, reference, warehouse).await?;
+        let log_plan = |raw| LogPlan::make(job, warehouse, &touched, raw, all.from, refresh);
         let (clicks, orders) = (log_plan(clicks)?, log_plan(orders)?);
-
-        let mut inputs = InputState::as_read(job, reference, warehouse)?;
-        for log in [&clicks, &orders] {
-            for dt in log.to_clean.keys() {
-                inputs.plan_clean(
-                    log.raw.log,
-                    *dt,
-                    lineage::of_clean(job, reference, &log.raw, *dt)?,
-                );
-            }
-        }
         let mut plan = Plan {
             selection,
             as_of,
             clicks,
             orders,
-            report_dates,
+            report_dates: asked_for,
             skipped,
             conversions: BTreeMap::new(),
             earlier_conversions: missing
                 .into_iter()
-                .map(|date| (date, "not made yet".to_owned()))
+                .map(|date| (date, lineage::NOT_MADE.to_owned()))
                 .collect(),
+            maybe_conversions: BTreeSet::new(),
             reports: BTreeMap::new(),
-            maybe_stale: BTreeSet::new(),
+            maybe_reports: BTreeSet::new(),
+            holes: &holes - &to_fill,
+            waiting,
+            touched,
+            beyond_repair: BTreeSet::new(),
+            reference: reference.new_tables(),
         };
-        plan.plan_conversions(warehouse, &inputs.fingerprints(as_of)?, rebuild, &made)?;
-        plan.plan_reports(job, warehouse, &inputs.fingerprints(as_of)?, rebuild)?;
+        plan.plan_dates(job, warehouse, rebuild, (scope, dates), (&made, &reported))?;
         Ok(plan)
     }
 
     /// The plan for `--stale` when nothing was ever made: nothing is stale.
-    async fn of_nothing(job: &Job, selection: DateSelection) -> Result<Plan, Stop> {
+    async fn of_nothing(job: &Job, reference: &Reference) -> Result<Plan, Stop> {
         let nothing = async |log, location| {
             let raw = RawLog::list(log, location, None, |_| false).await?;
-            Ok::<_, Stop>(LogPlan { raw, landing: BTreeSet::new(), to_clean: BTreeMap::new() })
+            Ok::<_, Stop>(LogPlan {
+                raw,
+                landing: BTreeSet::new(),
+                to_clean: BTreeMap::new(),
+                left_outdated: BTreeMap::new(),
+                lost: BTreeSet::new(),
+            })
         };
         Ok(Plan {
-            selection,
+            selection: DateSelection::Stale,
             as_of: None,
             clicks: nothing(Log::Clicks, &job.clicks).await?,
             orders: nothing(Log::Orders, &job.orders).await?,
@@ -158,67 +210,135 @@ impl Plan {
             skipped: BTreeSet::new(),
             conversions: BTreeMap::new(),
             earlier_conversions: BTreeMap::new(),
+            maybe_conversions: BTreeSet::new(),
             reports: BTreeMap::new(),
-            maybe_stale: BTreeSet::new(),
+            maybe_reports: BTreeSet::new(),
+            touched: Touched::default(),
+            holes: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            beyond_repair: BTreeSet::new(),
+            reference: reference.new_tables(),
         })
     }
 
-    /// Decides which order dates are attributed: the run's own dates that changed, and with
-    /// `--stale` all others that changed.
-    fn plan_conversions(
-        &mut self,
-        warehouse: &Warehouse,
-        now: &Fingerprints<'_>,
-        rebuild: Rebuild,
-        made: &BTreeSet<NaiveDate>,
-    ) -> Result<(), Stop> {
-        let table = warehouse.table(CONVERSIONS)?;
-        let why = |date: NaiveDate| match table.lineage(&Partition::of(date)) {
-            _ if rebuild == Rebuild::All => Some("forced".to_owned()),
-            None => Some("not made yet".to_owned()),
-            Some(made) => lineage::changes(made, &now.of_conversions(date)),
-        };
-        for date in &self.report_dates {
-            self.conversions.extend(why(*date).map(|why| (*date, why)));
-        }
-        if self.selection == DateSelection::Stale {
-            for date in made.difference(&self.report_dates) {
-                self.earlier_conversions.extend(why(*date).map(|why| (*date, why)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Decides which of the run's own report dates are made. Needs the decision on conversions.
-    fn plan_reports(
+    /// Decides which order dates are attributed and which report dates are made: the run's own dates
+    /// that are outdated, and all others of `scope` that are. `own` are the dates that were asked
+    /// for, without those that `heal_days` adds.
+    fn plan_dates(
         &mut self,
         job: &Job,
         warehouse: &Warehouse,
-        now: &Fingerprints<'_>,
         rebuild: Rebuild,
+        (scope, own): (DateRange, DateRange),
+        (made, reported): (&BTreeSet<NaiveDate>, &BTreeSet<NaiveDate>),
     ) -> Result<(), Stop> {
-        let reach = job.reach();
-        for date in &self.report_dates {
-            let why = match lineage::made_report(warehouse, *date)? {
-                _ if rebuild == Rebuild::All => Some("forced".to_owned()),
-                None => Some("not made yet".to_owned()),
-                Some(made) => lineage::changes(made, &now.of_report(*date)),
+        let mut beyond_repair = made | reported;
+        beyond_repair.retain(|date| self.reads_lost_rows(job, *date));
+        self.beyond_repair = beyond_repair;
+        let unclean = self.to_be_cleaned();
+        let touched = self.touched.clone();
+        let judge = Judge::new(job, warehouse, &touched, &unclean, self.as_of)?;
+        let is_forced = rebuild == Rebuild::All;
+        // Dates before the first report have conversions only. Late rows change them, too.
+        let is_own = |plan: &Plan, date: &NaiveDate| plan.report_dates.contains(date);
+        let is_other = |plan: &Plan, date: &NaiveDate| match plan.selection {
+            DateSelection::Stale => true,
+            DateSelection::Night(_) => scope.contains(*date),
+            DateSelection::Backfill(_) => false,
+        };
+        for date in made | &self.report_dates {
+            let (is_own, is_other) = (is_own(self, &date), is_other(self, &date));
+            if !(is_own || is_other) || self.beyond_repair.contains(&date) {
+                continue;
+            }
+            let why = match is_forced && is_own {
+                true => Some("forced".to_owned()),
+                false => judge.why_order_date(date)?,
             };
-            let earlier = reach.earlier_order_dates(*date);
-            let is_touched = |dates: &BTreeMap<NaiveDate, String>| {
-                dates.range(earlier.from..=earlier.to.max(earlier.from)).next().is_some()
+            match why {
+                Some(why) if is_own => {
+                    self.conversions.insert(date, why);
+                }
+                Some(why) => {
+                    self.earlier_conversions.insert(date, why);
+                }
+                None if judge.why_perhaps(date).is_some() => {
+                    self.maybe_conversions.insert(date);
+                }
+                None => {}
+            }
+        }
+        // The ledger looks back to dates that an earlier release attributed.
+        let looked_back_to = reach_back(job, &self.report_dates);
+        for date in made.iter().filter(|date| looked_back_to.contains(*date)) {
+            let table = warehouse.table(CONVERSIONS)?;
+            let lineage = table.lineage(&crate::warehouse::Partition::of(*date));
+            if lineage.is_some_and(lineage::is_of_first_version)
+                && !self.conversions.contains_key(date)
+            {
+                let why = "made by an earlier release".to_owned();
+                self.earlier_conversions.entry(*date).or_insert(why);
+            }
+        }
+        for date in reported | &self.report_dates {
+            let is_own = is_own(self, &date);
+            let is_wanted = is_own || (is_other(self, &date) && date < own.from);
+            if !is_wanted || self.beyond_repair.contains(&date) {
+                continue;
+            }
+            let why = match is_forced && is_own {
+                true => Some("forced".to_owned()),
+                false => judge.why_report_date(date)?,
             };
             match why {
                 Some(why) => {
-                    self.reports.insert(*date, why);
+                    self.report_dates.insert(date);
+                    self.reports.insert(date, why);
                 }
-                None if is_touched(&self.conversions) || is_touched(&self.earlier_conversions) => {
-                    self.maybe_stale.insert(*date);
+                None if judge.why_perhaps(date).is_some() || self.attributes_for(job, date) => {
+                    self.report_dates.insert(date);
+                    self.maybe_reports.insert(date);
                 }
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether conversions are made, or perhaps made, whose events may fall on a report date.
+    fn attributes_for(&self, job: &Job, report_date: NaiveDate) -> bool {
+        let placed = job.reach().placed_on(report_date);
+        let span = placed.from..=placed.to;
+        self.conversions.range(span.clone()).next().is_some()
+            || self.earlier_conversions.range(span.clone()).next().is_some()
+            || self.maybe_conversions.range(span).next().is_some()
+    }
+
+    fn reads_lost_rows(&self, job: &Job, date: NaiveDate) -> bool {
+        let reach = job.reach();
+        let reads = |lost: &BTreeSet<NaiveDate>, dates: DateRange| {
+            lost.range(dates.from..=dates.to).next().is_some()
+        };
+        let date = DateRange::of(date);
+        reads(&self.clicks.lost, reach.clicks(date)) || reads(&self.orders.lost, reach.events(date))
+    }
+
+    /// The landing dates to clean, and why.
+    fn to_be_cleaned(&self) -> Unclean {
+        let of = |log: &LogPlan| {
+            let name = log.raw.log;
+            log.to_clean.iter().map(|(dt, why)| ((name, *dt), why.clone())).collect::<Vec<_>>()
+        };
+        of(&self.clicks).into_iter().chain(of(&self.orders)).collect()
+    }
+
+    /// The clean landing dates that are outdated and left so, and why.
+    pub fn left_outdated(&self) -> Unclean {
+        let of = |log: &LogPlan| {
+            let name = log.raw.log;
+            log.left_outdated.iter().map(|(dt, why)| ((name, *dt), why.clone())).collect::<Vec<_>>()
+        };
+        of(&self.clicks).into_iter().chain(of(&self.orders)).collect()
     }
 
     pub fn log(&self, log: Log) -> &LogPlan {
@@ -239,8 +359,15 @@ impl Plan {
 
     /// The run's own dates that are made, or may have to be.
     pub fn candidates(&self) -> BTreeSet<NaiveDate> {
-        let dates = self.conversions.keys().chain(self.reports.keys());
-        dates.chain(&self.maybe_stale).copied().collect()
+        let dates = self.conversions.keys().chain(self.reports.keys()).chain(&self.maybe_reports);
+        let maybe = self.maybe_conversions.intersection(&self.report_dates);
+        dates.chain(maybe).copied().collect()
+    }
+
+    /// Other order dates that are attributed, or may have to be.
+    pub fn earlier_candidates(&self) -> BTreeSet<NaiveDate> {
+        let maybe = self.maybe_conversions.difference(&self.report_dates);
+        self.earlier_conversions.keys().chain(maybe).copied().collect()
     }
 
     /// Checks the schema of every raw file that will be read. Errors: exit 2 with all complaints
@@ -253,11 +380,7 @@ impl Plan {
             let dates: BTreeSet<NaiveDate> = log.to_clean.keys().flat_map(read).collect();
             complaints.extend(log.raw.validate_schemas(&dates).await?);
         }
-        match complaints.is_empty() {
-            true => Ok(()),
-            false => Err(Stop::fix(complaints)
-                .hint("nothing was written; replace or remove these files and run again")),
-        }
+        refuse_files(complaints)
     }
 }
 
@@ -301,6 +424,44 @@ fn dates_of(
     }
 }
 
+/// The order dates that the ledger of some report dates looks back to.
+fn reach_back(job: &Job, report_dates: &BTreeSet<NaiveDate>) -> BTreeSet<NaiveDate> {
+    let reach = job.reach();
+    report_dates.iter().flat_map(|date| reach.earlier_order_dates(*date).iter()).collect()
+}
+
+/// Checks the schemas of files that look other than those a date was cleaned from, and of files that
+/// are not clean: their footers tell whether they are the same (D8). Errors: exit 2 with all
+/// complaints (B1, B2).
+async fn check_files_in_doubt(
+    job: &Job,
+    warehouse: &Warehouse,
+    logs: [&mut RawLog; 2],
+    from: NaiveDate,
+) -> Result<(), Stop> {
+    let first = job.reach().before_landing(from).from;
+    let mut complaints = Vec::new();
+    for raw in logs {
+        let state = RawState { raw, warehouse };
+        let mut in_doubt = BTreeSet::new();
+        for dt in raw.landed().range(first..) {
+            if state.is_in_doubt(*dt)? {
+                in_doubt.insert(*dt);
+            }
+        }
+        complaints.extend(raw.validate_schemas(&in_doubt).await?);
+    }
+    refuse_files(complaints)
+}
+
+fn refuse_files(complaints: Vec<String>) -> Result<(), Stop> {
+    match complaints.is_empty() {
+        true => Ok(()),
+        false => Err(Stop::fix(complaints)
+            .hint("nothing was written; replace or remove these files and run again")),
+    }
+}
+
 /// Order dates that the ledger looks back to, without conversions, although events landed for them.
 fn missing_conversions(
     job: &Job,
@@ -320,7 +481,7 @@ fn missing_conversions(
 }
 
 /// The dates that have a report.
-fn reported(warehouse: &Warehouse) -> Result<BTreeSet<NaiveDate>, Stop> {
+pub fn reported(warehouse: &Warehouse) -> anyhow::Result<BTreeSet<NaiveDate>> {
     let mut dates = BTreeSet::new();
     for model in lineage::report_tables()? {
         dates.extend(warehouse.table(model.name)?.dates());

@@ -1,7 +1,7 @@
 //! The columns of the two raw logs, and whether a file's schema can hold them (B1, B2).
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -163,7 +163,8 @@ pub(super) async fn read_schema(
     let name = format!("{location}/{}", relative(location, &meta));
     let store = location.store().clone();
     let size = meta.size;
-    let ranges = Ranges(store, meta.location.clone());
+    let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
+    let ranges = Ranges { store, path: meta.location.clone(), hasher: hasher.clone() };
     // In a separate task, because a hostile footer may make the decoder panic: it is a bad file.
     let read = tokio::spawn(async move {
         let footer = ParquetMetaDataReader::new().load_and_finish(ranges, size).await?;
@@ -209,19 +210,28 @@ pub(super) async fn read_schema(
         }
     }
     match complaints.is_empty() {
-        true => Ok(Ok(RawFile { meta, rows, schema: as_views(&schema) })),
+        true => {
+            let hasher = hasher.lock().unwrap_or_else(PoisonError::into_inner);
+            let footer = hasher.finalize().to_hex().as_str()[..32].to_owned();
+            Ok(Ok(RawFile { meta, rows, footer, schema: as_views(&schema) }))
+        }
         false => Ok(Err(complaints)),
     }
 }
 
 /// Byte ranges of one object, for reading a footer: first its length, then the footer. The decoder
-/// sees the footer only if the lists in it can be as long as they declare.
-struct Ranges(Arc<dyn ObjectStore>, object_store::path::Path);
+/// sees the footer only if the lists in it can be as long as they declare. All of it is hashed.
+struct Ranges {
+    store: Arc<dyn ObjectStore>,
+    path: object_store::path::Path,
+    hasher: Arc<Mutex<blake3::Hasher>>,
+}
 
 impl MetadataFetch for Ranges {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         let bytes = async {
-            let bytes = self.0.get_range(&self.1, range).await?;
+            let bytes = self.store.get_range(&self.path, range).await?;
+            self.hasher.lock().unwrap_or_else(PoisonError::into_inner).update(&bytes);
             let is_length = bytes.len() == FOOTER_SIZE;
             match is_length || Thrift(&bytes).skip(STRUCT).is_some() {
                 true => Ok(bytes),

@@ -20,7 +20,7 @@ use object_store::ObjectMeta;
 use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
-pub use link_key::LinkFormats;
+pub use link_key::{LinkFormats, link_key};
 
 /// Which of the two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +51,8 @@ impl Log {
 pub struct RawFile {
     pub meta: ObjectMeta,
     pub rows: u64,
+    /// A digest of its footer (D8).
+    footer: String,
     schema: SchemaRef,
 }
 
@@ -146,10 +148,44 @@ impl RawLog {
         Ok(complaints)
     }
 
+    /// What the store says about the files of a landing date: a digest of names, sizes and tags. Equal
+    /// ones mean equal files, and copies differ.
+    pub fn tags(&self, dt: NaiveDate) -> String {
+        digest(self.files(dt).map(|file| {
+            let version = match &file.e_tag {
+                Some(tag) => tag.clone(),
+                None => file.last_modified.to_rfc3339(),
+            };
+            format!("{} {} {version}", name(file), file.size)
+        }))
+    }
+
+    /// The contents of a landing date's files (D8): a digest of names, sizes and footers. None when
+    /// their schemas have not been checked.
+    pub fn contents(&self, dt: NaiveDate) -> Option<String> {
+        let files = self.checked.get(&dt)?.iter();
+        Some(digest(files.map(|file| {
+            format!("{} {} {}", name(&file.meta), file.meta.size, file.footer)
+        })))
+    }
+
     /// The raw rows of a checked landing date, from the footers of its files.
     pub fn rows(&self, dt: NaiveDate) -> u64 {
         self.checked.get(&dt).into_iter().flatten().map(|file| file.rows).sum()
     }
+}
+
+fn name(file: &ObjectMeta) -> &str {
+    file.location.filename().unwrap_or_default()
+}
+
+fn digest(parts: impl Iterator<Item = String>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex().as_str()[..32].to_owned()
 }
 
 /// `dt=2026-01-05/part-0.parquet`

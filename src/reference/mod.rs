@@ -1,46 +1,66 @@
 //! The reference tables: links, stores, rates, fx rates, identities. They are read, checked as a
-//! whole (B3) and returned as typed record batches. All complaints come together.
+//! whole (B3) and stored in the warehouse, so that a change is a difference of rows.
 //!
-//! Refuses to know how they are used: SQL decides which row is in force for a click or an order.
+//! A file that is the same as before (D8) is not read again: its rows are in the warehouse. Refuses to
+//! know how rows are used: SQL decides which one is in force for a click or an order.
 
-mod in_force;
+mod changes;
 mod sheet;
+mod source;
 mod table;
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use chrono::{DateTime, Utc};
+use arrow::compute::{cast, concat_batches};
 
+use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::location::Location;
+use crate::model::{self, Model};
 use crate::stop::Stop;
-use in_force::InForce;
-use table::Draft;
+use crate::warehouse::{SourceFile, Warehouse};
+pub use changes::{Key, key_columns};
+
+/// The reference tables, by the name that the job file has for them.
+pub const TABLES: [&str; 5] = ["links", "stores", "rates", "fx_rates", "identities"];
+
+/// Stored tables of so many rows are held in memory. Larger ones are read where they are needed.
+const SMALL: u64 = 500_000;
 
 /// The checked reference tables of a job.
 pub struct Reference {
-    /// By table name: `links`, `stores`, `rates`, `fx_rates`, `identities`.
-    pub tables: BTreeMap<&'static str, RecordBatch>,
-    in_force: BTreeMap<&'static str, InForce>,
+    tables: BTreeMap<&'static str, Table>,
+    /// The keys of rows that were added, changed or removed since the latest run.
+    pub changed: BTreeSet<Key>,
+}
+
+/// One table as it is now.
+struct Table {
+    /// None: too large. The warehouse has the rows.
+    rows: Option<RecordBatch>,
+    /// Whether the rows are others than the warehouse has.
+    is_new: bool,
+    count: u64,
+    /// None when the job names no file.
+    source: Option<SourceFile>,
 }
 
 impl Reference {
-    /// Reads and checks all tables. Errors: exit 2 with every complaint; exit 1 when a store fails.
-    pub async fn load(job: &Job) -> Result<Reference, Stop> {
+    /// Reads and checks all tables that are not as the latest run left them. Errors: exit 2 with
+    /// every complaint; exit 1 when a store fails.
+    pub async fn load(job: &Job, warehouse: &Warehouse) -> Result<Reference, Stop> {
         let mut complaints = Vec::new();
-        let mut reference = Reference { tables: BTreeMap::new(), in_force: BTreeMap::new() };
-        for (name, location) in [
-            ("links", Some(&job.links)),
-            ("stores", Some(&job.stores)),
-            ("rates", Some(&job.rates)),
-            ("fx_rates", job.fx_rates.as_ref()),
-            ("identities", job.identities.as_ref()),
-        ] {
-            let draft = load(name, location, &mut complaints).await?;
-            reference.in_force.insert(name, InForce::new(draft.fingerprints));
-            reference.tables.insert(name, draft.batch);
+        let mut reference = Reference { tables: BTreeMap::new(), changed: BTreeSet::new() };
+        let engine = Engine::new(&Tuning::default(), SqlOverrides::new())?;
+        for name in TABLES {
+            let loaded = load(job, warehouse, &engine, name, &mut complaints).await?;
+            if let Some((table, changed)) = loaded {
+                reference.tables.insert(name, table);
+                reference.changed.extend(changed);
+            }
         }
         match complaints.is_empty() {
             true => Ok(reference),
@@ -49,32 +69,166 @@ impl Reference {
         }
     }
 
-    /// A digest of the rows of a table that are in force in a range of instants (half open).
-    pub fn in_force(&self, table: &str, range: &Range<DateTime<Utc>>) -> u128 {
-        self.in_force.get(table).map(|rows| rows.digest(range)).unwrap_or_default()
+    /// The number of rows of each table.
+    pub fn row_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.tables.iter().map(|(name, table)| (*name, table.count))
+    }
+
+    /// The tables whose rows the warehouse does not have yet.
+    pub fn new_tables(&self) -> BTreeSet<&'static str> {
+        let tables = self.tables.iter().filter(|(_, table)| table.is_new);
+        tables.map(|(name, _)| *name).collect()
+    }
+
+    /// The files that the tables were read from.
+    pub fn sources(&self) -> BTreeMap<String, SourceFile> {
+        let sources = self.tables.iter();
+        let sources = sources.map(|(name, table)| Some(((*name).to_owned(), table.source.clone()?)));
+        sources.flatten().collect()
+    }
+
+    /// Registers the tables in an engine, as `reference.links` and so on.
+    pub async fn register(&self, engine: &Engine, warehouse: &Warehouse) -> Result<()> {
+        for (name, table) in &self.tables {
+            let model = model_of(name)?;
+            match &table.rows {
+                Some(rows) => engine.register_rows(model.name, rows.clone()).await?,
+                None => register_stored(engine, warehouse, model)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers the rows of a table to store, as `input.links` and so on.
+    pub async fn register_input(&self, engine: &Engine, name: &str) -> Result<()> {
+        let rows = self.tables.get(name).and_then(|table| table.rows.clone());
+        let rows = rows.with_context(|| format!("{name}: no rows to store"))?;
+        engine.register_rows(&format!("input.{name}"), rows).await
+    }
+
+    /// Large tables go from memory once the warehouse has them.
+    pub fn stored(&mut self) {
+        for table in self.tables.values_mut() {
+            table.is_new = false;
+            if table.count > SMALL {
+                table.rows = None;
+            }
+        }
     }
 }
 
+/// The location that the job names for a table.
+fn location<'a>(job: &'a Job, name: &str) -> Option<&'a Location> {
+    match name {
+        "links" => Some(&job.links),
+        "stores" => Some(&job.stores),
+        "rates" => Some(&job.rates),
+        "fx_rates" => job.fx_rates.as_ref(),
+        _ => job.identities.as_ref(),
+    }
+}
+
+fn model_of(name: &str) -> Result<&'static Model> {
+    model::named(&format!("reference.{name}"))
+}
+
+fn register_stored(engine: &Engine, warehouse: &Warehouse, model: &'static Model) -> Result<()> {
+    let folder = warehouse.folder(model);
+    engine.add_store(&folder)?;
+    let table = warehouse.table(model.name)?.provider(&folder, |_| true, &[])?;
+    engine.register(model.name, Arc::new(table))
+}
+
+/// The table as it is now, and the keys that changed. None after complaints.
 async fn load(
+    job: &Job,
+    warehouse: &Warehouse,
+    engine: &Engine,
     name: &'static str,
-    location: Option<&Location>,
     complaints: &mut Vec<String>,
-) -> Result<Draft, Stop> {
-    let empty = |complaints: &mut Vec<String>| table::build(name, "", Vec::new(), complaints);
-    let Some(location) = location else { return Ok(empty(complaints)?) };
-    let Some(content) = location.read().await? else {
-        complaints.push(format!("{location}: there is no such file ([input] {name})"));
-        return Ok(empty(complaints)?);
+) -> Result<Option<(Table, BTreeSet<Key>)>, Stop> {
+    let model = model_of(name)?;
+    let stored = &warehouse.table(model.name)?.files;
+    let is_stored = !stored.is_empty();
+    let stored_rows = stored.iter().map(|file| file.rows()).sum();
+    register_stored(engine, warehouse, model)?;
+    let found = match location(job, name) {
+        None => source::Found::Absent,
+        Some(location) => {
+            let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
+            match source::find(location, before, source::settings(job)).await? {
+                Some(found) => found,
+                None => {
+                    complaints.push(format!("{location}: there is no such file ([input] {name})"));
+                    return Ok(None);
+                }
+            }
+        }
     };
-    let reading = location.clone();
+    let (rows, source) = match found {
+        source::Found::Unchanged(source) => {
+            let rows = match stored_rows <= SMALL {
+                true => Some(collect(engine, model).await?),
+                false => None,
+            };
+            let table = Table { rows, is_new: false, count: stored_rows, source: Some(source) };
+            return Ok(Some((table, BTreeSet::new())));
+        }
+        source::Found::Absent => {
+            let nothing = table::build(name, "", Vec::new(), job.zone, &[], complaints)?;
+            (as_stored(&nothing, model)?, None)
+        }
+        source::Found::Changed(source, content) => {
+            let known = complaints.len();
+            let file = location(job, name).map(Location::name).unwrap_or_default();
+            let rows = read(job, name, file, content, complaints).await?;
+            if complaints.len() > known {
+                return Ok(None);
+            }
+            (as_stored(&rows, model)?, Some(source))
+        }
+    };
+    let changed = changes::between(engine, model, &rows).await?;
+    let is_new = !is_stored || !changed.is_empty();
+    let count = rows.num_rows() as u64;
+    let rows = (is_new || count <= SMALL).then_some(rows);
+    Ok(Some((Table { rows, is_new, count, source }, changed)))
+}
+
+/// The rows of a reference file. Complaints are added to `complaints`.
+async fn read(
+    job: &Job,
+    name: &'static str,
+    file: &str,
+    content: bytes::Bytes,
+    complaints: &mut Vec<String>,
+) -> Result<RecordBatch> {
+    let file = file.to_owned();
+    let reading = file.clone();
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || sheet::read(&reading, content, table::columns(name));
     let sheet = tokio::task::spawn_blocking(read).await;
-    match sheet.unwrap_or_else(|_| Err(vec![format!("{location}: is no readable Parquet")])) {
-        Ok(sheet) => Ok(table::build(name, &sheet.file, sheet.rows, complaints)?),
+    let rows = match sheet.unwrap_or_else(|_| Err(vec![format!("{file}: is no readable Parquet")])) {
+        Ok(rows) => rows,
         Err(troubles) => {
             complaints.extend(troubles);
-            Ok(empty(complaints)?)
+            Vec::new()
         }
-    }
+    };
+    table::build(name, &file, rows, job.zone, &[], complaints)
+}
+
+/// The rows with the columns and types of the stored table.
+fn as_stored(rows: &RecordBatch, model: &Model) -> Result<RecordBatch> {
+    let columns = model.columns.iter().map(|column| {
+        let found = rows.column_by_name(&column.name);
+        let found = found.with_context(|| format!("{}: no column {}", model.name, column.name))?;
+        Ok(cast(found, &column.kind.data_type())?)
+    });
+    Ok(RecordBatch::try_new(model.schema(), columns.collect::<Result<Vec<_>>>()?)?)
+}
+
+async fn collect(engine: &Engine, model: &Model) -> Result<RecordBatch> {
+    let rows = engine.table(model.name).await?.collect().await?;
+    Ok(concat_batches(&model.schema(), &rows)?)
 }

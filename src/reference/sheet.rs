@@ -10,14 +10,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::location::Location;
 
-/// The rows of one file. A cell is none when it is empty or null, or its column is absent.
-pub struct Sheet {
-    pub file: String,
-    pub rows: Vec<Row>,
-}
-
+/// A row of a file. A cell is none when it is empty or null, or its column is absent.
 pub struct Row {
     pub at: At,
     pub cells: Vec<Option<String>>,
@@ -52,17 +46,13 @@ pub enum Presence {
 
 /// Reads the wanted columns. Cells are in the order of `wanted`. Errors: all complaints about the
 /// file (B3). Each names it.
-pub fn read(location: &Location, content: Bytes, wanted: &[Wanted]) -> Result<Sheet, Vec<String>> {
-    let file = location.name().to_owned();
+pub fn read(file: &str, content: Bytes, wanted: &[Wanted]) -> Result<Vec<Row>, Vec<String>> {
     let rows = match file.rsplit_once('.').map(|(_, ending)| ending) {
         Some("csv") => from_csv(&content, wanted),
         Some("parquet") => from_parquet(content, wanted),
         _ => Err(vec!["is neither a .csv nor a .parquet file".to_owned()]),
     };
-    match rows {
-        Ok(rows) => Ok(Sheet { file, rows }),
-        Err(complaints) => Err(complaints.iter().map(|text| format!("{file}: {text}")).collect()),
-    }
+    rows.map_err(|complaints| complaints.iter().map(|text| format!("{file}: {text}")).collect())
 }
 
 /// Complaints about columns that are missing, or there more than once.

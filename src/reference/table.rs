@@ -1,7 +1,6 @@
 //! From rows of text to one typed reference table: keys, validity, numbers, overlaps (B3).
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,15 +9,8 @@ use arrow::array::{
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 
-use super::in_force::Fingerprint;
 use super::sheet::Presence::{Optional, Required};
 use super::sheet::{At, Row, Wanted};
-
-/// A table as built. There may have been complaints about its rows.
-pub struct Draft {
-    pub batch: RecordBatch,
-    pub fingerprints: Vec<Fingerprint>,
-}
 
 /// The columns of each reference table, in the order of `docs/rules.md`.
 pub fn columns(table: &str) -> &'static [Wanted] {
@@ -40,7 +32,12 @@ pub fn columns(table: &str) -> &'static [Wanted] {
             ("valid_to", Required),
         ],
         "fx_rates" => &[("currency", Required), ("rate_date", Required), ("rate", Required)],
-        _ => &[("visitor_id", Required), ("buyer_id", Required)],
+        _ => &[
+            ("visitor_id", Required),
+            ("buyer_id", Required),
+            ("valid_from", Optional),
+            ("valid_to", Optional),
+        ],
     }
 }
 
@@ -61,8 +58,10 @@ pub fn build(
     table: &str,
     file: &str,
     rows: Vec<Row>,
+    _zone: chrono_tz::Tz,
+    _nobody: &[String],
     complaints: &mut Vec<String>,
-) -> Result<Draft> {
+) -> Result<RecordBatch> {
     let mut lines: Vec<Line> =
         rows.into_iter().map(|row| Line::read(table, file, row, complaints)).collect();
     match table {
@@ -73,7 +72,7 @@ pub fn build(
         "identities" => refuse_duplicates(table, file, &lines, complaints),
         _ => refuse_overlaps(table, file, &lines, complaints),
     }
-    Ok(Draft { batch: batch(table, &lines)?, fingerprints: fingerprints(&lines) })
+    batch(table, &lines)
 }
 
 /// One row: its texts by column, and what was parsed from them.
@@ -300,22 +299,6 @@ fn until_the_next(lines: &mut [Line]) {
     }
 }
 
-/// Digests of the lines, with rates by value (0.09 is 0.090) and without the validity.
-fn fingerprints(lines: &[Line]) -> Vec<Fingerprint> {
-    let parsed = ["rate", "rate_date", "valid_from", "valid_to", "joined_at", "left_at"];
-    let mut content = String::new();
-    let fingerprints = lines.iter().map(|line| {
-        let texts: Vec<_> = line.texts().filter(|(name, _)| !parsed.contains(name)).collect();
-        content.clear();
-        // Writing to a text cannot fail.
-        let _ = write!(content, "{texts:?}{}", line.rate);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..16]);
-        Fingerprint { hash: u128::from_le_bytes(bytes), from: line.from, to: line.to }
-    });
-    fingerprints.collect()
-}
-
 fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
     let texts = |column: &'static str| -> (&'static str, ArrayRef) {
         (column, Arc::new(lines.iter().map(|line| line.text(column)).collect::<StringViewArray>()))
@@ -345,7 +328,7 @@ fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
             let dates: ArrayRef = Arc::new(dates.collect::<Date32Array>());
             vec![texts("currency"), ("rate_date", dates), rates(18, 8)?, from, to]
         }
-        _ => vec![texts("visitor_id"), texts("buyer_id")],
+        _ => vec![texts("visitor_id"), texts("buyer_id"), from, to],
     };
     Ok(RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, true)),

@@ -9,6 +9,8 @@ mod attribute;
 mod clean;
 mod ledger;
 mod publish;
+mod reference;
+mod remember;
 mod report;
 mod workspace;
 
@@ -17,12 +19,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::{join, try_join};
+use futures::try_join;
 
 use crate::days::{self, contiguous_ranges};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
-use crate::lineage;
 use crate::lock::{Holder, Lock, Pace};
 use crate::plan::{DateSelection, Plan, Rebuild, program_of};
 use crate::progress::Progress;
@@ -69,13 +70,17 @@ pub async fn run(
         ..Summary::default()
     };
     match prepared {
-        Prepared::NothingToDo { up_to_date } => summary.up_to_date = up_to_date,
+        Prepared::NothingToDo(seen) => {
+            let (warehouse, plan) = *seen;
+            summary.up_to_date = plan.report_dates.iter().copied().collect();
+            remember::tell_outdated(job, &warehouse, &plan, &plan.touched, &mut summary)?;
+        }
         Prepared::Ready(ready) => {
             let Ready { lock, reference, warehouse, plan } = *ready;
             let done = tokio::select! {
                 stop = until => Err(stop),
                 stop = lock.lost() => Err(stop),
-                done = work(job, request, progress, &reference, warehouse, plan, summary) => done,
+                done = work(job, request, progress, reference, warehouse, plan, summary) => done,
             };
             lock.release().await;
             summary = done?;
@@ -87,7 +92,7 @@ pub async fn run(
 
 /// The state of a run before it changes anything.
 enum Prepared {
-    NothingToDo { up_to_date: Vec<NaiveDate> },
+    NothingToDo(Box<(Warehouse, Plan)>),
     Ready(Box<Ready>),
 }
 
@@ -102,14 +107,13 @@ struct Ready {
 /// Plans again under the lock if another run has changed the warehouse in between.
 async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
     let look = async || {
-        let (reference, warehouse) = join!(Reference::load(job), Warehouse::open(&job.root));
-        let (reference, warehouse) = (reference?, warehouse?);
+        let (reference, warehouse) = open(job, request.selection).await?;
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };
     let (reference, mut warehouse, plan) = look().await?;
-    if plan.is_nothing_to_do() {
-        return Ok(Prepared::NothingToDo { up_to_date: plan.report_dates.into_iter().collect() });
+    if plan.is_nothing_to_do() && plan.reference.is_empty() {
+        return Ok(Prepared::NothingToDo(Box::new((warehouse, plan))));
     }
     let planned_on = warehouse.versions();
     let lock =
@@ -146,7 +150,7 @@ async fn refresh_under_lock(
 ) -> Result<(), Stop> {
     warehouse.refresh().await?;
     if lock.was_taken_over() {
-        warehouse.create_missing().await?;
+        warehouse.create_missing(&request.run_id).await?;
         warehouse.fence(&request.run_id).await?;
         warehouse.refresh().await?;
     }
@@ -174,7 +178,7 @@ async fn work(
     job: &Job,
     request: &Request,
     progress: &Progress,
-    reference: &Reference,
+    reference: Reference,
     warehouse: Warehouse,
     plan: Plan,
     summary: Summary,
@@ -192,23 +196,33 @@ async fn work(
         earned_orders_of: None,
     };
     progress.plan(steps(&workspace.plan));
-    workspace.warehouse.create_missing().await?;
+    workspace.warehouse.create_missing(&request.run_id).await?;
     workspace.warehouse.remember(&program_of(job)).await?;
+    remember::before_reference_rows_change(&mut workspace).await?;
+    reference::store(&mut workspace).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;
     Box::pin(make_earlier_conversions(&mut workspace)).await?;
     Box::pin(make_own_dates(&mut workspace)).await?;
-    let Workspace { plan, warehouse, mut summary, .. } = workspace;
-    summary.outdated = lineage::outdated(job, reference, &warehouse, &plan.report_dates)?;
+    remember::at_the_end(&mut workspace).await?;
     progress.finish();
-    Ok(summary)
+    Ok(workspace.summary)
+}
+
+/// The inputs of a plan. To find what is outdated, the warehouse's files are looked at, too.
+pub async fn open(job: &Job, selection: DateSelection) -> Result<(Reference, Warehouse), Stop> {
+    let mut warehouse = Warehouse::open(&job.root).await?;
+    if selection == DateSelection::Stale {
+        warehouse.find_losses().await?;
+    }
+    let reference = Reference::load(job, &warehouse).await?;
+    Ok((reference, warehouse))
 }
 
 /// About how many pieces of work there are, for the progress bar.
 fn steps(plan: &Plan) -> usize {
     let cleaning: usize = [&plan.clicks, &plan.orders].iter().map(|log| log.chunks().len()).sum();
-    let earlier = plan.earlier_conversions.keys().copied().collect();
-    let dates: [&BTreeSet<NaiveDate>; 2] = [&earlier, &plan.candidates()];
+    let dates: [&BTreeSet<NaiveDate>; 2] = [&plan.earlier_candidates(), &plan.candidates()];
     let attributing: usize = dates.iter().map(|dates| contiguous_ranges(dates, CHUNK).len()).sum();
     cleaning + attributing
 }
@@ -216,7 +230,10 @@ fn steps(plan: &Plan) -> usize {
 /// Makes and publishes conversions of other order dates that the ledger looks back to (D6).
 async fn make_earlier_conversions(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
     const CONVERSIONS: &str = "attribution.conversions";
-    let dates: BTreeSet<NaiveDate> = workspace.plan.earlier_conversions.keys().copied().collect();
+    let planned = &workspace.plan.earlier_conversions;
+    let mut dates: BTreeSet<NaiveDate> = planned.keys().copied().collect();
+    let maybe = &workspace.plan.maybe_conversions - &workspace.plan.report_dates;
+    dates.extend(remember::outdated_order_dates(workspace, &maybe)?);
     for dates in contiguous_ranges(&dates, attribute::dates_at_once(workspace)?) {
         workspace.progress.step(&format!("attributing earlier orders of {dates}"));
         let files = Box::pin(attribute::make_conversions(workspace, dates)).await?;
@@ -233,15 +250,18 @@ async fn make_earlier_conversions(workspace: &mut Workspace<'_>) -> Result<(), S
 async fn make_own_dates(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
     let mut staged = Staged::new();
     let at_once = attribute::dates_at_once(workspace)?;
+    let maybe = &workspace.plan.maybe_conversions & &workspace.plan.report_dates;
+    let changed = remember::outdated_order_dates(workspace, &maybe)?;
     for dates in contiguous_ranges(&workspace.plan.candidates(), at_once) {
-        let is_planned = |date| workspace.plan.conversions.contains_key(&date);
+        let planned = &workspace.plan.conversions;
+        let is_planned = |date| planned.contains_key(&date) || changed.contains(&date);
         for dates in Workspace::among(dates, is_planned) {
             workspace.progress.step(&format!("attributing orders of {dates}"));
             let files = Box::pin(attribute::make_conversions(workspace, dates)).await?;
             staged.entry("attribution.conversions").or_default().extend(files);
         }
-        let changed = publish::changed_reports(workspace, dates, &staged)?;
-        for dates in contiguous_ranges(&changed, CHUNK) {
+        let to_make = remember::outdated_report_dates(workspace, dates, &staged)?;
+        for dates in contiguous_ranges(&to_make, CHUNK) {
             workspace.progress.step(&format!("reporting {dates}"));
             let complaints = Box::pin(make_reports(workspace, dates, &mut staged)).await?;
             stop_if(complaints)?;

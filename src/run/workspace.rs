@@ -16,7 +16,6 @@ use super::Request;
 use crate::days::{self, DateRange, days_since_1970};
 use crate::engine::{Engine, Params, timed};
 use crate::job::{AttributionSettings, Job};
-use crate::lineage::InputState;
 use crate::model::{self, Model};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -36,7 +35,7 @@ pub type Staged = BTreeMap<&'static str, Vec<NewFile>>;
 pub struct Workspace<'a> {
     pub job: &'a Job,
     pub request: &'a Request,
-    pub reference: &'a Reference,
+    pub reference: Reference,
     pub engine: Engine,
     pub warehouse: Warehouse,
     pub plan: Plan,
@@ -57,10 +56,7 @@ impl Workspace<'_> {
 
     /// Registers the reference tables in an engine.
     pub async fn register_reference(&self, engine: &Engine) -> Result<()> {
-        for (name, batch) in &self.reference.tables {
-            engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
-        }
-        Ok(())
+        self.reference.register(engine, &self.warehouse).await
     }
 
     /// Registers a stored table with the wanted dates, as they are in the warehouse.
@@ -86,15 +82,6 @@ impl Workspace<'_> {
         engine.add_store(&folder)?;
         let table = self.warehouse.table(name)?.provider(&folder, wanted, staged)?;
         engine.register(name, Arc::new(table))
-    }
-
-    /// The input state with conversions that are not visible yet.
-    pub fn inputs_with(&self, staged: &Staged) -> Result<InputState<'_>> {
-        let mut inputs = InputState::as_read(self.job, self.reference, &self.warehouse)?;
-        for file in staged.get("attribution.conversions").into_iter().flatten() {
-            inputs.plan_conversions(file.partition.date, &file.digest);
-        }
-        Ok(inputs)
     }
 
     /// Which landing dates of a range may be read: none after `--as-of`, even if it is clean (D3).
@@ -136,8 +123,9 @@ impl Workspace<'_> {
         let folder = self.warehouse.folder(model);
         // A run's files have its id, in every table and partition.
         let file_name = format!("part-{}", self.request.run_id);
+        let zone = self.job.zone;
         let written = SpawnedTask::spawn(async move {
-            write::table(rows, model, &folder, &file_name, &partitions).await
+            write::table(rows, model, &folder, &file_name, &partitions, zone).await
         });
         written.join().await?.with_context(|| format!("cannot write {}", model.name))
     }

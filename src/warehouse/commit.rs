@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::write::NewFile;
 use super::{
-    CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, Table, stats,
+    CHECKPOINT_INTERVAL, Change, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, ROWS_TAG,
+    Table, stats,
 };
 use crate::stop::Stop;
 
@@ -59,14 +60,14 @@ impl Table {
             actions.push(Action::Add(self.add(file, lineage, now)));
         }
         let dates: BTreeSet<NaiveDate> = replaced.iter().map(|partition| partition.date).collect();
-        let predicate = dates.first().zip(dates.last()).map(|(first, last)| {
-            let column = self.model.partition();
-            format!("{column} >= '{first}' and {column} <= '{last}'")
-        });
+        let column = self.model.partition();
+        let dates = dates.first().zip(dates.last()).zip(column);
         let operation = DeltaOperation::Write {
             mode: SaveMode::Overwrite,
-            partition_by: Some(vec![self.model.partition().to_owned()]),
-            predicate,
+            partition_by: column.map(|column| vec![column.to_owned()]),
+            predicate: dates.map(|((first, last), column)| {
+                format!("{column} >= '{first}' and {column} <= '{last}'")
+            }),
         };
         self.append(actions, operation, run_id).await
     }
@@ -75,7 +76,7 @@ impl Table {
     ///
     /// An error may hide a success: a lost answer, or a checkpoint that failed after the commit. So
     /// the log is read to see which run has that version. Nothing is tried a second time.
-    async fn append(
+    pub(super) async fn append(
         &mut self,
         actions: Vec<Action>,
         operation: DeltaOperation,
@@ -126,10 +127,16 @@ impl Table {
             tags.insert(LOG_TAG.to_owned(), Some(log.clone()));
         }
         tags.insert(DIGEST_TAG.to_owned(), Some(file.digest.clone()));
+        if !file.row_digests.is_empty() {
+            let digests = file.row_digests.iter().map(|(date, digest)| format!("{date}={digest:x}"));
+            let digests: Vec<String> = digests.collect();
+            tags.insert(ROWS_TAG.to_owned(), Some(digests.join(" ")));
+        }
         let date = file.partition.date.to_string();
+        let partition = self.model.partition().map(|column| (column.to_owned(), Some(date)));
         Add {
             path: file.path.clone(),
-            partition_values: HashMap::from([(self.model.partition().to_owned(), Some(date))]),
+            partition_values: partition.into_iter().collect(),
             size: file.size as i64,
             modification_time: now.timestamp_millis(),
             data_change: true,

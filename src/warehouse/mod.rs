@@ -5,23 +5,26 @@
 //! the log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 mod commit;
+mod losses;
 mod partition;
 mod program;
+mod seen;
 mod stats;
 mod table;
 mod vacuum;
 pub mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use futures::future::join_all;
 use futures::try_join;
 pub use partition::Partition;
 pub use program::Program;
+pub use seen::{Pending, Seen, SourceFile};
 pub use vacuum::Unneeded;
 use write::NewFile;
 
@@ -35,6 +38,7 @@ pub type Lineage = BTreeMap<String, String>;
 const ORIGIN_TAG: &str = "lookback.origin.";
 const LOG_TAG: &str = "lookback.log";
 const DIGEST_TAG: &str = "lookback.digest";
+const ROWS_TAG: &str = "lookback.rows";
 
 /// The number of versions from one checkpoint to the next.
 const CHECKPOINT_INTERVAL: u64 = 10;
@@ -44,6 +48,7 @@ pub struct Warehouse {
     root: Location,
     /// None until a run has begun it.
     program: Option<Program>,
+    seen: Seen,
     tables: BTreeMap<&'static str, Table>,
 }
 
@@ -53,6 +58,8 @@ pub struct Table {
     delta: DeltaTable,
     /// Ordered by partition and path.
     pub files: Vec<TableFile>,
+    /// The paths of files that are gone, or not what was written. Empty until they were looked for.
+    lost: BTreeSet<String>,
 }
 
 /// A file that is part of a table.
@@ -62,11 +69,16 @@ pub struct TableFile {
     pub lineage: Lineage,
     /// The digest of the file's bytes. Equal digests mean equal rows.
     pub digest: String,
+    /// Digests of the rows, whatever their order, by the local date of their time. Only in tables
+    /// that declare a time.
+    pub row_digests: BTreeMap<NaiveDate, u64>,
     path: String,
     size: u64,
     rows: Option<u64>,
     /// What the log says about the rows, see [`stats`].
     stats: String,
+    /// Whether it is known to be gone, or not what was written.
+    pub is_lost: bool,
 }
 
 impl TableFile {
@@ -92,10 +104,10 @@ impl Warehouse {
     pub async fn open(root: &Location) -> Result<Warehouse> {
         let models = model::stored()?;
         let tables = in_parallel(models.clone(), async |model| Table::open(root, model).await);
-        let (tables, program) = try_join!(tables, Program::read(root))?;
+        let (tables, program, seen) = try_join!(tables, Program::read(root), Seen::read(root))?;
         let names = models.iter().map(|model| model.name);
         let tables = names.zip(tables).collect();
-        Ok(Warehouse { root: root.clone(), program, tables })
+        Ok(Warehouse { root: root.clone(), program, seen, tables })
     }
 
     /// Reads what was committed since the tables were opened.
@@ -104,14 +116,17 @@ impl Warehouse {
             table.refresh().await.with_context(|| format!("{name}: cannot read what was committed"))
         });
         refreshed.await?;
+        self.seen = Seen::read(&self.root).await?;
         Ok(())
     }
 
-    /// Creates the tables that do not exist, so that readers find all of them.
-    pub async fn create_missing(&mut self) -> Result<()> {
+    /// Creates the tables that do not exist, so that readers find all of them. Adds the columns that
+    /// tables of an earlier release lack.
+    pub async fn create_missing(&mut self, run_id: &str) -> Result<()> {
         for table in self.tables.values_mut() {
-            if table.state().is_none() {
-                table.create().await?;
+            match table.state() {
+                None => table.create().await?,
+                Some(_) => table.add_missing_columns(run_id).await?,
             }
         }
         Ok(())
@@ -130,6 +145,20 @@ impl Warehouse {
         if known != Some(&remembered) {
             remembered.write(&self.root).await?;
             self.program = Some(remembered);
+        }
+        Ok(())
+    }
+
+    /// What the last run saw of its inputs.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Stores what this run saw, if that is something else. Errors: the store fails.
+    pub async fn see(&mut self, seen: Seen) -> Result<()> {
+        if self.seen != seen {
+            seen.write(&self.root).await?;
+            self.seen = seen;
         }
         Ok(())
     }

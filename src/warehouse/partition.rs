@@ -2,7 +2,8 @@
 
 use chrono::NaiveDate;
 
-/// The rows of a stored table on one date. In `clean.rejects`, those of one log on it.
+/// The rows of a stored table on one date. In `clean.rejects`, those of one log on it. In a reference
+/// table, all rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Partition {
     pub date: NaiveDate,
@@ -12,5 +13,10 @@ pub struct Partition {
 impl Partition {
     pub fn of(date: NaiveDate) -> Partition {
         Partition { date, log: None }
+    }
+
+    /// The one partition of a reference table. Its date means nothing.
+    pub fn whole() -> Partition {
+        Partition::of(NaiveDate::MIN)
     }
 }

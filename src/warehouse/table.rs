@@ -1,16 +1,16 @@
 //! One table: its snapshot of the log, as files by partition, and its rows for queries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::Field;
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
-use deltalake::kernel::{DataType, PrimitiveType, StructField};
+use deltalake::kernel::{Action, DataType, MetadataExt, PrimitiveType, StructField, StructType};
 use deltalake::logstore::{StorageConfig, default_logstore};
 use deltalake::operations::create::CreateBuilder;
-use deltalake::protocol::SaveMode;
+use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, TableProperty};
 use object_store::path::Path;
@@ -18,8 +18,8 @@ use object_store::prefix::PrefixStore;
 
 use super::write::NewFile;
 use super::{
-    CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, Table, TableFile,
-    stats,
+    CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, ROWS_TAG, Table,
+    TableFile, stats,
 };
 use crate::days::days_since_1970;
 use crate::engine::parquet_table::{DataFile, ParquetTable};
@@ -37,7 +37,8 @@ impl Table {
         }
         let log =
             default_logstore(prefixed, location.store().clone(), &url, &StorageConfig::default());
-        let mut table = Table { model, delta: DeltaTable::new(log), files: Vec::new() };
+        let delta = DeltaTable::new(log);
+        let mut table = Table { model, delta, files: Vec::new(), lost: BTreeSet::new() };
         table.refresh().await.with_context(|| format!("{location}: cannot open the table"))?;
         Ok(table)
     }
@@ -63,8 +64,13 @@ impl Table {
         let mut files = Vec::new();
         for view in state.log_data().iter() {
             let partition = view.partition_values_map();
-            let date = partition.get(self.model.partition()).cloned().flatten();
-            let date = date.and_then(|date| date.parse().ok());
+            let date = match self.model.partition() {
+                Some(column) => {
+                    let date = partition.get(column).cloned().flatten();
+                    date.and_then(|date| date.parse().ok())
+                }
+                None => Some(Partition::whole().date),
+            };
             #[expect(deprecated, reason = "no other way to a file's tags")]
             let added = view.add_action();
             let tags = added.tags.unwrap_or_default();
@@ -83,9 +89,11 @@ impl Table {
                 },
                 lineage,
                 digest: tag(DIGEST_TAG).unwrap_or_default(),
+                row_digests: row_digests(&tag(ROWS_TAG).unwrap_or_default()),
                 size: view.size().unsigned_abs(),
                 rows: view.num_records().map(|rows| rows as u64),
                 stats: added.stats.unwrap_or_default(),
+                is_lost: self.lost.contains(&path),
                 path,
             });
         }
@@ -96,17 +104,37 @@ impl Table {
         Ok(())
     }
 
-    pub(super) async fn create(&mut self) -> Result<()> {
-        let columns = self.model.columns.iter().map(|column| {
+    fn delta_columns(&self) -> impl Iterator<Item = StructField> {
+        self.model.columns.iter().map(|column| {
             let note = [("comment", column.note.as_str())];
             StructField::nullable(&column.name, delta_type(column.kind)).with_metadata(note)
-        });
+        })
+    }
+
+    /// Adds the declared columns that a table of an earlier release lacks. In its old files they are
+    /// null. Errors: see [`Table::append`].
+    pub(super) async fn add_missing_columns(&mut self, run_id: &str) -> Result<()> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let known = state.schema();
+        let missing: Vec<StructField> =
+            self.delta_columns().filter(|column| known.field(column.name()).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let all = StructType::try_new(self.delta_columns())?;
+        let metadata = state.metadata().clone().with_schema(&all)?;
+        let operation = DeltaOperation::AddColumn { fields: missing };
+        self.append(vec![Action::Metadata(metadata)], operation, run_id).await
+    }
+
+    pub(super) async fn create(&mut self) -> Result<()> {
+        let columns = self.delta_columns();
         let create = CreateBuilder::new()
             .with_log_store(self.delta.log_store())
             .with_table_name(self.model.name)
             .with_comment(&self.model.purpose)
             .with_columns(columns)
-            .with_partition_columns([self.model.partition()])
+            .with_partition_columns(self.model.partition())
             .with_configuration_property(
                 TableProperty::CheckpointInterval,
                 Some(CHECKPOINT_INTERVAL.to_string()),
@@ -125,13 +153,19 @@ impl Table {
         Ok(self.state().context("the table does not exist")?.version() + 1)
     }
 
-    /// What a partition was made from. None when it was never made.
-    pub fn lineage(&self, partition: &Partition) -> Option<&Lineage> {
+    fn file(&self, partition: &Partition) -> Option<&TableFile> {
         let position = self.files.partition_point(|file| &file.partition < partition);
-        self.files
-            .get(position)
-            .filter(|file| &file.partition == partition)
-            .map(|file| &file.lineage)
+        self.files.get(position).filter(|file| &file.partition == partition)
+    }
+
+    /// What a partition was made from. None when it was never made, or is lost.
+    pub fn lineage(&self, partition: &Partition) -> Option<&Lineage> {
+        self.file(partition).filter(|file| !file.is_lost).map(|file| &file.lineage)
+    }
+
+    /// Whether a partition was made, but its file is gone or another one.
+    pub fn is_lost(&self, partition: &Partition) -> bool {
+        self.file(partition).is_some_and(|file| file.is_lost)
     }
 
     /// How many rows a date has on average. 0 when nothing was made.
@@ -156,7 +190,7 @@ impl Table {
         let current = self
             .files
             .iter()
-            .filter(|file| wanted(file.partition.date))
+            .filter(|file| wanted(file.partition.date) && !file.is_lost)
             .filter(|file| staged.iter().all(|new| new.partition != file.partition))
             .map(|file| {
                 let bounds = stats::bounds(&file.stats, self.model);
@@ -165,6 +199,7 @@ impl Table {
         let new = staged.iter().filter(|file| wanted(file.partition.date)).map(|file| {
             (&file.path, file.size, Some(file.rows), file.partition.date, file.bounds.clone())
         });
+        let is_partitioned = self.model.partition().is_some();
         let files = current
             .chain(new)
             .filter(|(_, _, rows, ..)| *rows != Some(0))
@@ -173,18 +208,26 @@ impl Table {
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),
                 size,
-                partition: Some(ScalarValue::Date32(Some(days_since_1970(date)))),
+                partition: is_partitioned
+                    .then(|| ScalarValue::Date32(Some(days_since_1970(date)))),
                 rows,
                 bounds,
             })
             .collect();
-        let schema = self.model.schema();
-        let columns: Vec<_> = schema.fields().iter().skip(1).cloned().collect();
-        let columns = Arc::new(arrow::datatypes::Schema::new(columns));
+        let partition = self.model.partition();
         let partition =
-            Field::new(self.model.partition(), arrow::datatypes::DataType::Date32, true);
-        Ok(ParquetTable::new(folder.store_url()?, columns, Some(partition), files))
+            partition.map(|column| Field::new(column, arrow::datatypes::DataType::Date32, true));
+        Ok(ParquetTable::new(folder.store_url()?, self.model.file_schema(), partition, files))
     }
+}
+
+/// Reads what [`Table::add`] wrote: a digest for each date, as `2026-05-01=1f…`.
+fn row_digests(text: &str) -> BTreeMap<NaiveDate, u64> {
+    let dates = text.split(' ').filter_map(|part| {
+        let (date, digest) = part.split_once('=')?;
+        Some((date.parse().ok()?, u64::from_str_radix(digest, 16).ok()?))
+    });
+    dates.collect()
 }
 
 fn delta_type(kind: ColumnKind) -> DataType {

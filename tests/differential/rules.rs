@@ -199,10 +199,8 @@ pub async fn agree(job: &Job, dates: DateRange) -> Result<()> {
 }
 
 async fn agree_with(job: &Job, dates: DateRange, overrides: SqlOverrides) -> Result<()> {
-    let (engine, _) = query::session_with(job, overrides).await?;
-    for (name, batch) in &Reference::load(job).await?.tables {
-        engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
-    }
+    let (engine, warehouse) = query::session_with(job, overrides).await?;
+    Reference::load(job, &warehouse).await?.register(&engine, &warehouse).await?;
     let valid_rows = engine.read_only(VALID_ROWS).await?;
     let logical = valid_rows.schema().inner().clone();
     let batches = valid_rows.collect().await?;

@@ -34,10 +34,8 @@ const RULES: [&str; 4] =
 /// The story of an order, as text. Errors: exit 2 when no table has the order.
 pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     let (engine, warehouse) = query::session(job).await?;
-    let reference = Reference::load(job).await?;
-    for (name, batch) in &reference.tables {
-        engine.register_rows(&format!("reference.{name}"), batch.clone()).await?;
-    }
+    let reference = Reference::load(job, &warehouse).await?;
+    reference.register(&engine, &warehouse).await?;
     let story = Story { job, engine, warehouse };
     let order = Params::from([("order", text(order_id))]);
     let lines = story.materialised("explain.order_lines", &order).await?;

@@ -54,11 +54,11 @@ impl ScalarUDFImpl for LocalDate {
         let Some(instants) = instants.as_primitive_opt::<TimestampMicrosecondType>() else {
             return exec_err!("local_date: {} is no instant", instants.data_type());
         };
-        let mut offsets = Offsets::of(zone);
+        let mut local_dates = LocalDates::of(zone);
         let mut dates = Vec::with_capacity(instants.len());
         for row in 0..instants.len() {
             dates.push(match instants.is_valid(row) {
-                true => offsets.local_date(instants.value(row))?,
+                true => local_dates.date(instants.value(row))?,
                 false => 0,
             });
         }
@@ -67,21 +67,23 @@ impl ScalarUDFImpl for LocalDate {
     }
 }
 
-/// Offsets of a zone from UTC in microseconds, cached by hour of UTC. No zone changes its offset
-/// twice within an hour. So an offset that is the same at both ends of an hour holds throughout.
-struct Offsets {
+/// The local dates of a zone. Its offsets from UTC in microseconds are cached by hour of UTC. No zone
+/// changes its offset twice within an hour. So an offset that is the same at both ends of an hour
+/// holds throughout.
+pub struct LocalDates {
     zone: Tz,
     /// None for an hour in which the offset changes.
     of_hours: HashMap<i64, Option<i64>>,
 }
 
-impl Offsets {
-    fn of(zone: Tz) -> Offsets {
-        Offsets { zone, of_hours: HashMap::new() }
+impl LocalDates {
+    pub fn of(zone: Tz) -> LocalDates {
+        LocalDates { zone, of_hours: HashMap::new() }
     }
 
-    /// In days since 1970.
-    fn local_date(&mut self, instant: i64) -> Result<i32> {
+    /// The date of an instant in microseconds, in days since 1970. Errors: an instant that chrono has
+    /// no date for.
+    pub fn date(&mut self, instant: i64) -> Result<i32> {
         let offset = match self.of_hour(instant.div_euclid(HOUR))? {
             Some(offset) => offset,
             None => at(self.zone, instant)?,
@@ -126,12 +128,12 @@ mod tests {
         // Lord Howe changes by half an hour, Santiago at midnight.
         for zone in ["UTC", "America/Los_Angeles", "Australia/Lord_Howe", "America/Santiago"] {
             let zone: Tz = zone.parse().unwrap();
-            let mut offsets = Offsets::of(zone);
+            let mut local_dates = LocalDates::of(zone);
             let start = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap().and_hms_opt(0, 0, 7).unwrap();
             for step in 0..365 * 24 * 4 {
                 let instant = start.and_utc() + TimeDelta::minutes(15 * step);
                 let expected = days::days_since_1970(days::local_date(instant, zone));
-                let found = offsets.local_date(instant.timestamp_micros()).unwrap();
+                let found = local_dates.date(instant.timestamp_micros()).unwrap();
                 assert_eq!(found, expected, "{instant} in {zone}");
             }
         }
@@ -145,11 +147,11 @@ mod tests {
             [("Pacific/Apia", "2011-12-29T00:00:00Z"), ("America/St_Johns", "2010-11-06T00:00:00Z")]
         {
             let zone: Tz = zone.parse().unwrap();
-            let mut offsets = Offsets::of(zone);
+            let mut local_dates = LocalDates::of(zone);
             for minutes in 0..72 * 60 {
                 let start: DateTime<Utc> = start.parse().unwrap();
                 let instant = start + TimeDelta::minutes(minutes);
-                let found = offsets.local_date(instant.timestamp_micros()).unwrap();
+                let found = local_dates.date(instant.timestamp_micros()).unwrap();
                 assert_eq!(
                     found,
                     days::days_since_1970(days::local_date(instant, zone)),
@@ -161,11 +163,11 @@ mod tests {
 
     #[test]
     fn before_1970_and_out_of_range() {
-        let mut offsets = Offsets::of(Tz::UTC);
-        assert_eq!(offsets.local_date(-1).unwrap(), -1);
-        assert_eq!(offsets.local_date(-DAY).unwrap(), -1);
-        assert_eq!(offsets.local_date(-DAY - 1).unwrap(), -2);
-        assert!(offsets.local_date(i64::MAX).is_err());
-        assert!(offsets.local_date(i64::MIN).is_err());
+        let mut local_dates = LocalDates::of(Tz::UTC);
+        assert_eq!(local_dates.date(-1).unwrap(), -1);
+        assert_eq!(local_dates.date(-DAY).unwrap(), -1);
+        assert_eq!(local_dates.date(-DAY - 1).unwrap(), -2);
+        assert!(local_dates.date(i64::MAX).is_err());
+        assert!(local_dates.date(i64::MIN).is_err());
     }
 }

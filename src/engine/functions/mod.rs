@@ -6,7 +6,8 @@
 
 mod duplicated_values;
 pub mod hash64;
-mod local_date;
+mod json_text;
+pub mod local_date;
 mod row_key;
 mod running_count;
 mod sort_key;
@@ -16,6 +17,7 @@ use datafusion::prelude::SessionContext;
 /// Registers the functions in a session.
 pub fn register(session: &SessionContext) {
     session.register_udf(hash64::hash64());
+    session.register_udf(json_text::json_text());
     session.register_udf(local_date::local_date());
     session.register_udf(row_key::row_key());
     session.register_udf(sort_key::sort_key());

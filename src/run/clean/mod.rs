@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use super::workspace::Workspace;
 use crate::days::{self, DateRange};
-use crate::lineage;
+use crate::lineage::{self, RawState};
 use crate::model;
 use crate::raw::Log;
 use crate::stop::Stop;
@@ -84,18 +84,21 @@ async fn cleaning<'a>(
         return Err(anyhow::anyhow!("no date to clean").into());
     };
     let raw = &workspace.plan.log(log).raw;
+    let state = RawState { raw, warehouse: &workspace.warehouse };
     // Dates that decide what is a duplicate. Their ids come from the clean tables where those are
     // up to date, else from the raw files.
     let others = DateRange { from: workspace.job.reach().before_landing(first).from, to: last };
     let mut known = BTreeSet::new();
     let mut unknown = BTreeSet::new();
     for dt in others.iter().filter(|dt| !dates.contains(dt)) {
-        let now = lineage::of_clean(workspace.job, workspace.reference, raw, dt)?;
-        match lineage::made_clean(&workspace.warehouse, log, dt)? {
-            Some(made) if !raw.has_landed(dt) || lineage::is_raw_unchanged(made, &now, raw) => {
-                known.insert(dt)
-            }
-            _ => unknown.insert(dt),
+        let is_known = match lineage::made_clean(&workspace.warehouse, log, dt)? {
+            Some(_) if !raw.has_landed(dt) => true,
+            Some(made) => state.why_raw(made, &state.lineage(workspace.job, dt)?).is_none(),
+            None => false,
+        };
+        match is_known {
+            true => known.insert(dt),
+            false => unknown.insert(dt),
         };
     }
     let engine = workspace.engine.fork()?;
@@ -112,8 +115,8 @@ async fn publish(workspace: &mut Workspace<'_>, done: Vec<(Chunk, Cleaned)>) -> 
         let raw = &workspace.plan.log(log).raw;
         let mut lineages = BTreeMap::new();
         for dt in &dates {
-            let lineage = lineage::of_clean(workspace.job, workspace.reference, raw, *dt)?;
-            lineages.insert(*dt, lineage);
+            let state = RawState { raw, warehouse: &workspace.warehouse };
+            lineages.insert(*dt, state.lineage(workspace.job, *dt)?);
         }
         let with_lineage = |file: NewFile| {
             let lineage = lineages.get(&file.partition.date).cloned().unwrap_or_default();

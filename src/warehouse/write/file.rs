@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use futures::future::BoxFuture;
 use object_store::buffered::BufWriter;
@@ -21,6 +22,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::NewFile;
+use super::digest::RowDigests;
 use crate::engine::functions::hash64::hashes;
 use crate::engine::parquet_table::Bounds;
 use crate::location::Location;
@@ -30,35 +32,31 @@ use crate::warehouse::Partition;
 
 /// Where a table's files go.
 pub struct Target<'a> {
-    model: &'a Model,
-    folder: &'a Location,
-    file_name: &'a str,
-    schema: SchemaRef,
+    pub model: &'a Model,
+    pub folder: &'a Location,
+    pub file_name: &'a str,
+    /// Of the local dates of the rows.
+    pub zone: Tz,
 }
 
-impl<'a> Target<'a> {
-    pub fn new(model: &'a Model, folder: &'a Location, file_name: &'a str) -> Target<'a> {
-        Target { model, folder, file_name, schema: without_partition(model) }
-    }
-
+impl Target<'_> {
     pub fn open(&self, partition: Partition) -> Result<OpenFile<'_>> {
         let log = partition.log.as_ref().map(|log| format!("-{log}")).unwrap_or_default();
-        let path = format!(
-            "{}={}/{}{log}.parquet",
-            self.model.partition(),
-            partition.date,
-            self.file_name
-        );
+        let folder = self.model.partition().map(|column| format!("{column}={}/", partition.date));
+        let folder = folder.unwrap_or_default();
+        let path = format!("{folder}{}{log}.parquet", self.file_name);
         let location = self.folder.child(&path);
         let object = BufWriter::new(location.store().clone(), location.path().clone());
         let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
         let sink = Sink { object, hasher };
         let hasher = sink.hasher.clone();
         let options = options(self.model)?;
-        let writer = AsyncArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?;
+        let schema = self.model.file_schema();
+        let writer = AsyncArrowWriter::try_new_with_options(sink, schema.clone(), options)?;
         let keys = Keys::of(self.model);
-        let (model, schema) = (self.model, self.schema.clone());
-        Ok(OpenFile { model, schema, partition, path, writer, hasher, rows: 0, keys })
+        let digests = RowDigests::of(self.model, self.zone);
+        let model = self.model;
+        Ok(OpenFile { model, schema, partition, path, writer, hasher, rows: 0, keys, digests })
     }
 }
 
@@ -72,6 +70,7 @@ pub struct OpenFile<'a> {
     hasher: Arc<Mutex<blake3::Hasher>>,
     rows: u64,
     keys: Keys,
+    digests: RowDigests,
 }
 
 impl OpenFile<'_> {
@@ -79,8 +78,11 @@ impl OpenFile<'_> {
         self.rows += batch.num_rows() as u64;
         self.keys.see(batch)?;
         // The partition column is left out, because it is in the path.
-        let columns: Vec<usize> = (1..batch.num_columns()).collect();
-        self.writer.write(&batch.project(&columns)?).await?;
+        let all = batch.num_columns();
+        let columns: Vec<usize> = (all - self.schema.fields().len()..all).collect();
+        let columns = batch.project(&columns)?;
+        self.digests.see(&columns)?;
+        self.writer.write(&columns).await?;
         Ok(())
     }
 
@@ -99,6 +101,7 @@ impl OpenFile<'_> {
             bounds,
             nulls,
             digest,
+            row_digests: self.digests.finish()?,
             is_key_in_doubt: self.keys.are_in_doubt(),
         })
     }
@@ -166,7 +169,9 @@ struct Keys {
 
 impl Keys {
     fn of(model: &Model) -> Keys {
-        let is_key = |name: &str| name != model.partition() && model.key.iter().any(|k| k == name);
+        let is_key = |name: &str| {
+            model.partition() != Some(name) && model.key.iter().any(|key| key == name)
+        };
         let columns = model.columns.iter().enumerate();
         let columns = columns.filter(|(_, column)| is_key(&column.name));
         let columns = columns.map(|(position, _)| position).collect();
@@ -202,7 +207,7 @@ fn bounds(
     schema: &Schema,
     model: &Model,
 ) -> Result<(Bounds, BTreeMap<String, u64>)> {
-    let columns = model.columns.iter().skip(1).filter(|column| is_bounded(model, column));
+    let columns = model.file_columns().iter().filter(|column| is_bounded(model, column));
     let (mut bounds, mut nulls) = (Bounds::new(), BTreeMap::new());
     for column in columns {
         let parquet = footer.file_metadata().schema_descr();
@@ -231,10 +236,4 @@ fn extremum(values: &ArrayRef, end: Ordering) -> Result<Option<ScalarValue>> {
         true => value,
         false => kept,
     }))
-}
-
-fn without_partition(model: &Model) -> SchemaRef {
-    let all = model.schema();
-    let fields: Vec<_> = all.fields().iter().skip(1).cloned().collect();
-    Arc::new(arrow::datatypes::Schema::new(fields))
 }

@@ -1,5 +1,6 @@
 //! Writes rows to the Parquet files of a partitioned table.
 
+mod digest;
 mod file;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringViewBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Date32Type};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 
@@ -31,26 +34,29 @@ pub struct NewFile {
     pub nulls: BTreeMap<String, u64>,
     /// The digest of the file's bytes. Equal digests mean equal rows.
     pub digest: String,
+    /// See [`super::TableFile::row_digests`].
+    pub row_digests: BTreeMap<NaiveDate, u64>,
     /// Whether two rows may have the same key, or a row a null in its key.
     pub is_key_in_doubt: bool,
 }
 
 /// Writes rows, sorted by partition, to one file per partition below the table's folder. Each of
 /// `partitions` gets a file, even without rows: an empty date differs from one that was never made.
-/// Errors: rows of other partitions; a value that does not fit its column; the store fails.
+/// `zone` is for the local dates of the rows' times. Errors: rows of other partitions; a value that does not fit its column; the store fails.
 pub async fn table(
     mut rows: SendableRecordBatchStream,
     model: &Model,
     folder: &Location,
     file_name: &str,
     partitions: &[Partition],
+    zone: Tz,
 ) -> Result<Vec<NewFile>> {
-    let target = Target::new(model, folder, file_name);
+    let target = Target { model, folder, file_name, zone };
     let mut done: Vec<NewFile> = Vec::new();
     let mut open: Option<OpenFile<'_>> = None;
     while let Some(batch) = rows.try_next().await? {
         let batch = as_declared(&batch, model)?;
-        for (partition, part) in by_partition(&batch, partitions)? {
+        for (partition, part) in by_partition(&batch, model, partitions)? {
             if open.as_ref().is_some_and(|file| file.partition != partition)
                 && let Some(file) = open.take()
             {
@@ -125,8 +131,12 @@ fn as_json(column: &ArrayRef) -> Result<ArrayRef> {
 /// Cuts a sorted batch where the partition changes.
 fn by_partition(
     batch: &RecordBatch,
+    model: &Model,
     partitions: &[Partition],
 ) -> Result<Vec<(Partition, RecordBatch)>> {
+    if model.partition().is_none() {
+        return Ok(vec![(Partition::whole(), batch.clone())]);
+    }
     let dates: &Date32Array = batch.column(0).as_primitive::<Date32Type>();
     let logs = match partitions.first() {
         Some(Partition { log: Some(_), .. }) => {

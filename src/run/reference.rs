@@ -1,0 +1,30 @@
+//! Stores the reference rows in the warehouse, where they changed.
+
+use std::collections::BTreeMap;
+
+use super::workspace::Workspace;
+use crate::engine::Params;
+use crate::model;
+use crate::stop::Stop;
+use crate::warehouse::{Change, Lineage, Partition};
+
+/// Writes and publishes the tables whose rows changed. The warehouse already remembers which dates
+/// they touch. Errors: exit 5 when another run committed first; exit 1 when a store fails.
+pub async fn store(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
+    let mut changes = BTreeMap::new();
+    for name in workspace.reference.new_tables() {
+        let model = model::named(&format!("reference.{name}"))?;
+        workspace.progress.step(&format!("storing {name}"));
+        let engine = workspace.engine.fork()?;
+        workspace.reference.register_input(&engine, name).await?;
+        let rows = engine.stream(model, &Params::new()).await?;
+        let files = workspace.write(model, rows, vec![Partition::whole()]).await?;
+        let files = files.into_iter().map(|file| (file, Lineage::new()));
+        changes.insert(model.name, Change { files: files.collect() });
+        workspace.summary.reference.push(name.to_owned());
+    }
+    let request = workspace.request;
+    workspace.warehouse.commit(changes, &request.run_id, request.now).await?;
+    workspace.reference.stored();
+    Ok(())
+}

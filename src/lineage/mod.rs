@@ -44,12 +44,13 @@ fn besides_raw(job: &Job, reference: &Reference, log: Log, dt: NaiveDate) -> Res
         let digest = format!("{:032x}", reference.in_force(table, &instants));
         lineage.insert((*table).to_owned(), digest);
     }
+    let nobody = job.nobody.join("\n");
     let settings = match log {
         Log::Clicks => {
             let formats: Vec<&str> = job.formats.iter().map(Regex::as_str).collect();
-            digest(&[&job.late_days.to_string(), &formats.join("\n")])
+            digest(&[&job.late_days.to_string(), &formats.join("\n"), &nobody])
         }
-        Log::Orders => digest(&[&job.late_days.to_string(), &job.currency]),
+        Log::Orders => digest(&[&job.late_days.to_string(), &job.currency, &nobody]),
     };
     lineage.insert(SETTINGS.into(), settings);
     lineage.insert("sql".into(), sql("clean")?);
@@ -58,7 +59,7 @@ fn besides_raw(job: &Job, reference: &Reference, log: Log, dt: NaiveDate) -> Res
 
 fn reference_tables(log: Log) -> &'static [&'static str] {
     match log {
-        Log::Clicks => &["links", "identities"],
+        Log::Clicks => &["links"],
         Log::Orders => &["fx_rates"],
     }
 }

@@ -88,10 +88,7 @@ impl<'a> InputState<'a> {
         let conversions = self.conversions.iter().map(|(date, digest)| (*date, digest.as_str()));
         Ok(Fingerprints {
             inputs: self,
-            clicks: sums(
-                &self.clicks,
-                &["raw", "raw_before", "links", "identities", "settings", "sql"],
-            ),
+            clicks: sums(&self.clicks, &["raw", "raw_before", "links", "settings", "sql"]),
             orders: sums(&self.orders, &["raw", "raw_before", "fx_rates", "settings", "sql"]),
             conversions: Sums::of(conversions),
             attribution: sql("attribution")?,
@@ -137,6 +134,9 @@ impl Fingerprints<'_> {
             let digest = self.inputs.reference.in_force(table, &dates.instants(job.zone));
             lineage.insert(table.into(), format!("{digest:032x}"));
         }
+        let clicked = reach.clicked(dates);
+        let digest_of = self.inputs.reference.in_force("identities", &clicked);
+        lineage.insert("identities".into(), format!("{digest_of:032x}"));
         lineage.insert(SETTINGS.into(), settings.join(" "));
         lineage.insert("rules".into(), digest(&[&rules.join("\n")]));
         lineage

@@ -40,7 +40,12 @@ pub fn columns(table: &str) -> &'static [Wanted] {
             ("valid_to", Required),
         ],
         "fx_rates" => &[("currency", Required), ("rate_date", Required), ("rate", Required)],
-        _ => &[("visitor_id", Required), ("buyer_id", Required)],
+        _ => &[
+            ("visitor_id", Required),
+            ("buyer_id", Required),
+            ("valid_from", Optional),
+            ("valid_to", Optional),
+        ],
     }
 }
 
@@ -70,7 +75,6 @@ pub fn build(
             refuse_duplicates(table, file, &lines, complaints);
             until_the_next(&mut lines);
         }
-        "identities" => refuse_duplicates(table, file, &lines, complaints),
         _ => refuse_overlaps(table, file, &lines, complaints),
     }
     Ok(Draft { batch: batch(table, &lines)?, fingerprints: fingerprints(&lines) })
@@ -345,7 +349,7 @@ fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
             let dates: ArrayRef = Arc::new(dates.collect::<Date32Array>());
             vec![texts("currency"), ("rate_date", dates), rates(18, 8)?, from, to]
         }
-        _ => vec![texts("visitor_id"), texts("buyer_id")],
+        _ => vec![texts("visitor_id"), texts("buyer_id"), from, to],
     };
     Ok(RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, true)),

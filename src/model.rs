@@ -209,7 +209,8 @@ impl Model {
 }
 
 fn schema_of(columns: &[Column]) -> SchemaRef {
-    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.data_type(), true));
+    let fields =
+        columns.iter().map(|column| Field::new(&column.name, column.kind.data_type(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -231,17 +232,8 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 9] = [
-    "reference",
-    "clean",
-    "attribution",
-    "report",
-    "rule",
-    "audit",
-    "summary",
-    "explain",
-    "stale",
-];
+const LAYERS: [&str; 9] =
+    ["reference", "clean", "attribution", "report", "rule", "audit", "summary", "explain", "stale"];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {
     let parse =

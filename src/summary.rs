@@ -22,6 +22,8 @@ pub struct Summary {
     pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
     /// Order lines placed on the report dates, by status.
     pub order_lines: BTreeMap<String, u64>,
+    /// The attributed ones, by how the winning click is the buyer's (C5).
+    pub matched_by: BTreeMap<String, u64>,
     /// Change of the pending commission booked on the report dates, in program currency.
     pub pending_commission: Amount,
     /// Change of the approved commission booked on them, in program currency.
@@ -90,6 +92,10 @@ impl fmt::Display for Summary {
         }
         for (status, lines) in &self.order_lines {
             writeln!(f, "{:<34}{:>16}", format!("order lines {status}"), grouped(*lines))?;
+            let matched_by = self.matched_by.iter().filter(|_| status == "attributed");
+            for (how, lines) in matched_by {
+                writeln!(f, "{:<34}{:>16}", format!("  matched by {how}"), grouped(*lines))?;
+            }
         }
         let currency = &self.currency;
         for (name, amount) in [

@@ -31,6 +31,7 @@
 --   seconds_to_order  count    seconds from the click to the order, rounded down
 --   commission_rate   rate     0.085 is 8.5 %
 --   rate_source       text     source of the rate: product, category, store or default
+--   matched_by        text     how the click is the buyer's: buyer, identities or logs
 with credits as (
     select *
     from attribution.credits
@@ -109,7 +110,8 @@ select
     case when credits.status = 'attributed' then coalesce(chosen.rate, $default_rate) end
         as commission_rate,
     case when credits.status = 'attributed' then coalesce(chosen.scope, 'default') end
-        as rate_source
+        as rate_source,
+    credits.matched_by
 from credits
 left join chosen
     on credits.line_key = chosen.line_key

@@ -8,7 +8,8 @@
 --         reference.stores
 -- params: $zone
 --
--- A line is not credited when its store was no member at that moment (A3).
+-- A line is not credited when its store was no member at that moment (A3). Clicks on several trails
+-- of a line may share the winning moment. The one with the greatest id wins (A2).
 with placed_lines as (
     select *
     from attribution.placed_lines
@@ -28,6 +29,38 @@ judged as (
         on placed_lines.store_id = stores.store_id
         and (stores.joined_at is null or stores.joined_at <= placed_lines.placed_at)
         and (stores.left_at is null or placed_lines.placed_at < stores.left_at)
+),
+
+winning as (
+    select
+        winners.*,
+        clicks.click_id,
+        clicks.publisher_id,
+        clicks.tracking_id,
+        clicks.link_key,
+        clicks.store_id,
+        clicks.country,
+        clicks.device,
+        clicks.matched_by
+    from attribution.winners as winners
+    inner join attribution.winning_clicks as clicks
+        on winners.trail_key = clicks.trail_key
+        and winners.clicked_at = clicks.clicked_at
+),
+
+tied as (
+    select line_key, max(click_id) as click_id
+    from winning
+    where may_be_tied
+    group by line_key
+),
+
+clicks as (
+    select winning.*
+    from tied
+    right join winning
+        on tied.line_key = winning.line_key
+    where tied.click_id is null or tied.click_id = winning.click_id
 )
 
 select
@@ -45,24 +78,21 @@ select
     judged.amount,
     case
         when not judged.is_joined then 'store_not_joined'
-        when winners.line_key is null then 'no_click'
+        when clicks.line_key is null then 'no_click'
         else 'attributed'
     end as status,
     clicks.click_id,
-    winners.clicked_at,
+    clicks.clicked_at,
     clicks.publisher_id,
     clicks.tracking_id,
     clicks.link_key,
     clicks.store_id as click_store_id,
     clicks.country as click_country,
     clicks.device as click_device,
-    winners.clicks_in_window,
-    winners.first_click_at
+    clicks.clicks_in_window,
+    clicks.first_click_at,
+    clicks.matched_by
 from judged
-left join attribution.winners as winners
+left join clicks
     on judged.is_joined
-    and judged.line_key = winners.line_key
-left join attribution.winning_clicks as clicks
-    on judged.buyer_id = clicks.buyer_id
-    and judged.scope_key = clicks.scope_key
-    and winners.clicked_at = clicks.clicked_at
+    and judged.line_key = clicks.line_key

@@ -6,7 +6,7 @@
 -- version: 2
 -- time:   clicked_at
 -- order:  as read
--- reads:  clean.checked_clicks, clean.repeated_clicks, reference.identities
+-- reads:  clean.checked_clicks, clean.repeated_clicks
 -- params: $dt
 -- columns:
 --   dt            date     UTC date on which the row arrived
@@ -15,7 +15,7 @@
 --   link_key      text     the promotion link, as its URL names it
 --   publisher_id  text     the publisher whose link it was at that moment
 --   tracking_id   text     the publisher's own label for the link
---   buyer_id      id       the logged buyer, else the buyer known for the visitor
+--   buyer_id      id       the buyer, as logged
 --   visitor_id    id       the visitor: a cookie or device, as logged
 --   store_id      text     the store of the page landed on, as logged
 --   product_id    text     the product of the page landed on, as logged
@@ -23,34 +23,35 @@
 --   device        text     the visitor's device, as logged
 --
 -- Rows are not sorted. They stay in the order of the landing date's files, except that rows of
--- repeated ids come last. Only clicks without a logged buyer look up an identity (C5).
-with valid as (
-    select
-        dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
-        store_id, product_id, country, device
-    from clean.checked_clicks
-    where is_accepted and dt = $dt
-    union all
-    select
-        dt, click_id, clicked_at, link_key, publisher_id, tracking_id, buyer_id, visitor_id,
-        store_id, product_id, country, device
-    from clean.repeated_clicks
-    where reject_reason is null and dt = $dt
-)
-
+-- repeated ids come last. Whose a click without a buyer is, attribution asks for each order (C5).
 select
-    valid.dt,
-    valid.click_id,
-    valid.clicked_at,
-    valid.link_key,
-    valid.publisher_id,
-    valid.tracking_id,
-    coalesce(valid.buyer_id, identities.buyer_id) as buyer_id,
-    valid.visitor_id,
-    valid.store_id,
-    valid.product_id,
-    valid.country,
-    valid.device
-from reference.identities as identities
-right join valid
-    on identities.visitor_id = case when valid.buyer_id is null then valid.visitor_id end
+    dt,
+    click_id,
+    clicked_at,
+    link_key,
+    publisher_id,
+    tracking_id,
+    buyer_id,
+    visitor_id,
+    store_id,
+    product_id,
+    country,
+    device
+from clean.checked_clicks
+where is_accepted and dt = $dt
+union all
+select
+    dt,
+    click_id,
+    clicked_at,
+    link_key,
+    publisher_id,
+    tracking_id,
+    buyer_id,
+    visitor_id,
+    store_id,
+    product_id,
+    country,
+    device
+from clean.repeated_clicks
+where reject_reason is null and dt = $dt

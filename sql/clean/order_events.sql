@@ -25,16 +25,19 @@
 --   fx_rate            decimal(18,8)  placed events: program currency for one unit
 --   amount             money          placed events: amount in program currency
 --   reason             text           why it was cancelled or refunded, as logged
+--   visitor_id         id             the visitor who ordered, as logged
 with valid as (
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
-        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
+        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason,
+        visitor_id
     from clean.checked_order_events
     where is_accepted and dt = $dt
     union all
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id, product_id,
-        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason
+        category_id, quantity, country, exact_amount, currency, fx_rate, program_amount, reason,
+        visitor_id
     from clean.repeated_order_events
     where reject_reason is null and dt = $dt
 )
@@ -56,6 +59,7 @@ select
     case when event_type = 'placed' then currency end as original_currency,
     case when event_type = 'placed' then fx_rate end as fx_rate,
     case when event_type = 'placed' then cast(program_amount as decimal(18, 2)) end as amount,
-    reason
+    reason,
+    visitor_id
 from valid
 order by dt, order_id, line_id, event_at, event_id

@@ -35,7 +35,8 @@ with rejected_clicks as (
 rejected_events as (
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
-        amount, currency, product_id, category_id, quantity, country, reason, further_columns
+        amount, currency, product_id, category_id, quantity, country, reason,
+        visitor_id, further_columns
     from clean.checked_order_events
     where not is_accepted
         and reject_reason is not null
@@ -44,7 +45,8 @@ rejected_events as (
     union all
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
-        amount, currency, product_id, category_id, quantity, country, reason, further_columns
+        amount, currency, product_id, category_id, quantity, country, reason,
+        visitor_id, further_columns
     from clean.repeated_order_events
     where reject_reason is not null and dt >= $first_dt and dt <= $last_dt
 ),
@@ -93,7 +95,8 @@ order_rejects as (
                 'category_id', category_id,
                 'quantity', cast(quantity as varchar),
                 'country', country,
-                'reason', reason
+                'reason', reason,
+                'visitor_id', visitor_id
             ),
             further_columns
         ) as record

@@ -2,41 +2,25 @@
 --
 -- grain:  one row per counting placed event and click of its buyer
 -- kind:   temporary
--- reads:  rule.one_placed_event, clean.clicks
+-- reads:  rule.whose_click
 -- params: $window, $tie, $scope
 --
 -- Every click starts the window again, so "within the window since the last restart" is simply "the
 -- latest click is no older than the window". Several clicks may share that instant. The greatest id
 -- wins. Store membership (A3) is checked afterwards and does not change the winner.
-with lines as (
-    select order_id, line_id, event_id, placed_at, buyer_id, store_id
-    from rule.one_placed_event
-    where is_counting
-),
-
-judged as (
+with judged as (
     select
-        lines.order_id,
-        lines.line_id,
-        lines.placed_at,
-        clicks.click_id,
-        clicks.clicked_at,
-        clicks.publisher_id,
-        clicks.tracking_id,
-        clicks.link_key,
-        clicks.store_id,
+        clicks.*,
         case
-            when clicks.clicked_at > lines.placed_at then 'after the order'
-            when clicks.clicked_at = lines.placed_at and $tie = 'before' then 'at the order'
-            when clicks.clicked_at < lines.placed_at - cast($window as interval)
+            when clicked_at > placed_at then 'after the order'
+            when clicked_at = placed_at and $tie = 'before' then 'at the order'
+            when clicked_at < placed_at - cast($window as interval)
                 then 'out of the window'
-            when $scope = 'store' and clicks.store_id is distinct from lines.store_id
+            when $scope = 'store' and store_id is distinct from line_store_id
                 then 'another store'
             else 'candidate'
         end as verdict
-    from lines
-    inner join clean.clicks as clicks
-        on clicks.buyer_id = lines.buyer_id
+    from rule.whose_click as clicks
 )
 
 select

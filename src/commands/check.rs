@@ -50,7 +50,8 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
         let _ = writeln!(text, "{loss}");
     }
     if !losses.is_empty() {
-        let _ = writeln!(text, "`lookback backfill JOB --stale` makes again what can be made again");
+        let _ =
+            writeln!(text, "`lookback backfill JOB --stale` makes again what can be made again");
     }
     match complaints.is_empty() {
         true => Ok(text),

@@ -19,12 +19,20 @@ pub struct Reach {
     window: TimeDelta,
     horizon: TimeDelta,
     late_days: u64,
+    /// How far back placed events tell whose a visitor's clicks are (C7).
+    sightings: TimeDelta,
 }
 
 impl Reach {
     pub fn new(zone: Tz, window_hours: i64, order_horizon_days: u64, late_days: u64) -> Reach {
         let horizon = TimeDelta::days(order_horizon_days.min(10_000) as i64);
-        Reach { zone, window: TimeDelta::hours(window_hours), horizon, late_days }
+        let window = TimeDelta::hours(window_hours);
+        Reach { zone, window, horizon, late_days, sightings: TimeDelta::zero() }
+    }
+
+    /// The reach of a job whose logs tell whose a visitor's clicks are (C7).
+    pub fn with_sightings(self) -> Reach {
+        Reach { sightings: self.window, ..self }
     }
 
     /// The attribution window (A1).
@@ -73,10 +81,16 @@ impl Reach {
         self.landing_back_to(self.window, order_dates)
     }
 
+    /// The instants of the clicks that may earn order lines placed on these dates.
+    pub fn clicked(&self, order_dates: DateRange) -> Range<DateTime<Utc>> {
+        let instants = order_dates.instants(self.zone);
+        instants.start - self.window..instants.end
+    }
+
     /// The landing dates of the order events that matter for order lines and movements of these
-    /// dates (A5, M7).
+    /// dates (A5, C7, M7).
     pub fn events(&self, dates: DateRange) -> DateRange {
-        self.landing_back_to(self.horizon, dates)
+        self.landing_back_to(self.horizon.max(self.sightings), dates)
     }
 
     /// The landing dates of clicks and events that matter for order lines placed on these dates.
@@ -101,12 +115,12 @@ impl Reach {
 
     /// The local dates of the order events that matter for order lines and movements of a date.
     pub fn events_on(&self, date: NaiveDate) -> DateRange {
-        self.local_dates_back_to(self.horizon, date)
+        self.local_dates_back_to(self.horizon.max(self.sightings), date)
     }
 
     /// The order dates whose lines may have events on a report date.
     pub fn placed_on(&self, report_date: NaiveDate) -> DateRange {
-        self.events_on(report_date)
+        self.local_dates_back_to(self.horizon, report_date)
     }
 
     fn local_dates_back_to(&self, back: TimeDelta, date: NaiveDate) -> DateRange {
@@ -170,6 +184,11 @@ mod tests {
         assert_eq!(reach.clicks(may_first()).from.to_string(), "2026-03-31");
         assert_eq!(reach.events(may_first()).from.to_string(), "2026-01-30");
         assert_eq!(reach.all(may_first()).from.to_string(), "2026-01-30");
+        let reach = Reach::new(Tz::UTC, 720, 10, 2);
+        assert_eq!(reach.events(may_first()).from.to_string(), "2026-04-20");
+        let reach = reach.with_sightings();
+        assert_eq!(reach.events(may_first()).from.to_string(), "2026-03-31");
+        let reach = Reach::new(Tz::UTC, 720, 90, 2);
         let earlier = reach.earlier_order_dates(may_first().from);
         assert_eq!(describe(earlier.iter()), "2026-01-31 to 2026-04-30");
         let before = reach.before_landing(may_first().from);

@@ -240,6 +240,14 @@ impl Engine {
         Ok(())
     }
 
+    /// The same for models, each of which may read the ones before it.
+    pub async fn register_empty_each(&self, names: &[&str], params: &Params) -> Result<()> {
+        for name in names {
+            self.register_empty(model::named(name)?, params).await?;
+        }
+        Ok(())
+    }
+
     /// Registers a temporary table under a second name, which replaces the table of that name.
     pub fn register_as(&self, name: &str, temporary: &str) -> Result<()> {
         let table = self.temporary().get(temporary).cloned();

@@ -22,11 +22,15 @@ pub struct AttributionSettings {
     pub late_days: u64,
     /// Millionths.
     pub default_rate: i128,
+    /// Whether sightings tell whose a visitor's clicks are, too (C7).
+    pub from_logs: bool,
 }
 
 impl AttributionSettings {
     pub fn reach(&self) -> Reach {
-        Reach::new(self.zone, self.window_hours, self.order_horizon_days, self.late_days)
+        let reach =
+            Reach::new(self.zone, self.window_hours, self.order_horizon_days, self.late_days);
+        if self.from_logs { reach.with_sightings() } else { reach }
     }
 }
 
@@ -36,14 +40,15 @@ impl fmt::Display for AttributionSettings {
         write!(
             f,
             "time_zone={} window_hours={} tie={} scope={} order_horizon_days={} late_days={} \
-             default_rate={}",
+             default_rate={} from_logs={}",
             self.zone,
             self.window_hours,
             self.tie.name(),
             self.scope.name(),
             self.order_horizon_days,
             self.late_days,
-            decimal(self.default_rate)
+            decimal(self.default_rate),
+            self.from_logs
         )
     }
 }
@@ -68,6 +73,8 @@ impl FromStr for AttributionSettings {
             order_horizon_days: get("order_horizon_days")?.parse()?,
             late_days: get("late_days")?.parse()?,
             default_rate: millionths(get("default_rate")?).context("no rate")?,
+            // Texts of the first version do not have it, and no sightings counted then.
+            from_logs: words.get("from_logs").is_some_and(|word| *word == "true"),
         })
     }
 }
@@ -126,9 +133,13 @@ mod tests {
             order_horizon_days: 90,
             late_days: 2,
             default_rate: 30_000,
+            from_logs: true,
         };
         let written = format!("{settings} clicks=1a2b orders=3c4d");
         assert_eq!(written.parse::<AttributionSettings>().unwrap(), settings);
+        let first_version = written.replace("from_logs=true ", "");
+        let settings = AttributionSettings { from_logs: false, ..settings };
+        assert_eq!(first_version.parse::<AttributionSettings>().unwrap(), settings);
         assert!("0123456789abcdef".parse::<AttributionSettings>().is_err());
     }
 

@@ -40,6 +40,10 @@ pub struct Job {
     pub order_horizon_days: u64,
     /// How many days before its own dates a nightly run makes outdated dates again (D6).
     pub heal_days: u64,
+    /// Whether sightings tell whose a visitor's clicks are, too (C7).
+    pub from_logs: bool,
+    /// Words that count as null in `buyer_id` and `visitor_id` of the raw logs.
+    pub nobody: Vec<String>,
     /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
 }
@@ -58,6 +62,7 @@ impl Job {
             order_horizon_days: self.order_horizon_days,
             late_days: self.late_days,
             default_rate: self.default_rate,
+            from_logs: self.from_logs,
         }
     }
 
@@ -118,6 +123,8 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     let late_days = reader.number("lateness", "late_days", 2, 0..=30);
     let order_horizon_days = reader.number("lateness", "order_horizon_days", 90, 2..=400);
     let heal_days = reader.number("lateness", "heal_days", 0, 0..=400);
+    let from_logs = reader.flag("identity", "from_logs");
+    let nobody = reader.texts("identity", "nobody");
     let formats = reader.formats();
     Some(Job {
         file: file.to_owned(),
@@ -139,6 +146,8 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         late_days: late_days?.unsigned_abs(),
         order_horizon_days: order_horizon_days?.unsigned_abs(),
         heal_days: heal_days?.unsigned_abs(),
+        from_logs: from_logs?,
+        nobody: nobody?,
         formats: formats?,
     })
 }
@@ -224,6 +233,43 @@ impl Reader<'_> {
         self.complain(section, key, format!("is \"{text}\", but {wanted} is wanted"))
     }
 
+    /// True or false. False where it is left out.
+    fn flag(&mut self, section: &str, key: &str) -> Option<bool> {
+        match self.take(section, key) {
+            None => Some(false),
+            Some(Value::Boolean(flag)) => Some(flag),
+            Some(other) => {
+                let found = other.type_str();
+                self.complain(section, key, format!("is a {found}, but true or false is wanted"))
+            }
+        }
+    }
+
+    /// A list of texts. Empty where it is left out.
+    fn texts(&mut self, section: &str, key: &str) -> Option<Vec<String>> {
+        let list = match self.take(section, key) {
+            None => return Some(Vec::new()),
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                let found = other.type_str();
+                let trouble = format!("is a {found}, but a list of texts is wanted");
+                return self.complain(section, key, trouble);
+            }
+        };
+        let mut texts = Vec::new();
+        for (position, value) in list.iter().enumerate() {
+            match value {
+                Value::String(text) => texts.push(text.clone()),
+                other => {
+                    let name = format!("{key}, number {}", position + 1);
+                    let trouble = format!("is a {}, but a text is wanted", other.type_str());
+                    self.complain::<()>(section, &name, trouble);
+                }
+            }
+        }
+        (texts.len() == list.len()).then_some(texts)
+    }
+
     fn zone(&mut self) -> Option<Tz> {
         let name = self.text("program", "time_zone", Some("UTC"))?;
         match name.parse() {
@@ -284,8 +330,8 @@ impl Reader<'_> {
     }
 
     fn refuse_leftovers(&mut self) {
-        const SECTIONS: [&str; 6] =
-            ["input", "output", "program", "attribution", "lateness", "links"];
+        const SECTIONS: [&str; 7] =
+            ["input", "output", "program", "attribution", "lateness", "identity", "links"];
         for (section, value) in std::mem::take(&mut self.table) {
             match value {
                 Value::Table(keys) if SECTIONS.contains(&section.as_str()) => {
@@ -358,6 +404,7 @@ formats = ['/e/([a-z]+)']
         assert_eq!((job.window_hours, job.late_days, job.order_horizon_days), (720, 2, 90));
         assert_eq!((job.zone, job.currency.as_str()), (Tz::UTC, "USD"));
         assert_eq!((job.tie, job.scope), (Tie::Before, Scope::Platform));
+        assert_eq!((job.from_logs, job.nobody), (false, Vec::new()));
         assert_eq!(job.root.url().as_str(), "file:///jobs/warehouse");
     }
 
@@ -366,9 +413,10 @@ formats = ['/e/([a-z]+)']
         let text = WHOLE
             .replace("\"0.03\"", "0.03\ntime_zone = \"Mars/Olympus\"")
             .replace("/e/([a-z]+)", "/e/([a-z]+")
-            + "[lateness]\nlate_days = 31\nlate_dayz = 1\n[extra]\n";
+            + "[lateness]\nlate_days = 31\nlate_dayz = 1\n[extra]\n"
+            + "[identity]\nfrom_logs = 'yes'\nnobody = ['0', 0]\n";
         let stop = parse(&text).unwrap_err();
-        assert_eq!((stop.exit_code(), stop.complaints.len()), (2, 6), "{stop}");
+        assert_eq!((stop.exit_code(), stop.complaints.len()), (2, 8), "{stop}");
     }
 
     #[test]

@@ -25,11 +25,7 @@ pub struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     /// The tables as they are, without landing dates after `as_of` (D3).
-    pub fn of(
-        job: &'a Job,
-        warehouse: &Warehouse,
-        as_of: Option<NaiveDate>,
-    ) -> Result<Inputs<'a>> {
+    pub fn of(job: &'a Job, warehouse: &Warehouse, as_of: Option<NaiveDate>) -> Result<Inputs<'a>> {
         let rows = |log: Log| -> Result<Sums> {
             let mut by_date: BTreeMap<NaiveDate, u64> = BTreeMap::new();
             let files = warehouse.table(log.clean_table())?.files.iter();

@@ -54,7 +54,8 @@ impl<'a> RawState<'a> {
         let tags = self.raw.tags(dt);
         let seen = self.warehouse.seen().raw.get(self.raw.log.name());
         made.contains_key(CONTENT)
-            && (made.get(RAW) == Some(&tags) || seen.and_then(|dates| dates.get(&dt)) == Some(&tags))
+            && (made.get(RAW) == Some(&tags)
+                || seen.and_then(|dates| dates.get(&dt)) == Some(&tags))
     }
 
     /// Whether the files have to be looked at to know whether they are the same as before.
@@ -119,13 +120,13 @@ pub fn is_of_files(made: &Lineage, tags: &str) -> bool {
 
 /// The settings that bear on a log's clean rows, as text.
 fn clean_settings(job: &Job, log: Log) -> String {
-    let late_days = job.late_days;
+    let (late_days, nobody) = (job.late_days, &job.nobody);
     match log {
         Log::Clicks => {
             let formats: Vec<&str> = job.formats.iter().map(Regex::as_str).collect();
-            format!("late_days={late_days} formats={formats:?}")
+            format!("late_days={late_days} nobody={nobody:?} formats={formats:?}")
         }
-        Log::Orders => format!("late_days={late_days} currency={}", job.currency),
+        Log::Orders => format!("late_days={late_days} nobody={nobody:?} currency={}", job.currency),
     }
 }
 

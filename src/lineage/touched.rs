@@ -12,13 +12,18 @@ use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use datafusion::prelude::col;
 
+use crate::days::{DateRange, Reach};
 use crate::engine::{Engine, Params, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::model;
 use crate::raw::{Log, link_key};
 use crate::reference::{Key, Reference, TABLES, key_columns};
-use crate::run::attribution_params;
+use crate::run::{attribution_params, instant};
 use crate::warehouse::{Pending, Warehouse};
+
+/// Pairs of an order line and a click that the plain rule is asked about. Where there are more, all
+/// lines that a changed visitor's clicks may have earned count as touched.
+const PAIRS: u64 = 50_000_000;
 
 /// The dates that changed reference rows touch, with the keys of these rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +86,7 @@ pub async fn touched(job: &Job, reference: &Reference, warehouse: &Warehouse) ->
     asking.ask_order_events(&mut touched).await?;
     asking.ask_stores(&mut touched).await?;
     asking.ask_rates(&mut touched).await?;
+    asking.ask_identities(&mut touched).await?;
     tracing::debug!(
         keys = asking.keys.len(),
         clean = touched.clean.len(),
@@ -144,7 +150,8 @@ impl Asking<'_> {
     async fn answer(&self, name: &str) -> Result<RecordBatch> {
         let rows = self.engine.table(name).await?.collect().await?;
         let rows = rows.first().map(|first| concat_batches(&first.schema(), &rows)).transpose()?;
-        Ok(rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))))
+        Ok(rows
+            .unwrap_or_else(|| RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))))
     }
 
     async fn ask_clicks(&self, touched: &mut Touched) -> Result<()> {
@@ -189,8 +196,7 @@ impl Asking<'_> {
         }
         let is_turned: BooleanArray = answer.column(3).as_boolean().clone();
         let turned = filter_record_batch(&answer, &is_turned)?;
-        let Some(turned_dates) =
-            Some(self::dates(&turned, 0)?).filter(|dates| !dates.is_empty())
+        let Some(turned_dates) = Some(self::dates(&turned, 0)?).filter(|dates| !dates.is_empty())
         else {
             return Ok(());
         };
@@ -241,6 +247,61 @@ impl Asking<'_> {
         self.engine.register_as("rule.one_placed_event", "stale.asked_lines")?;
         self.materialise("rule.commission_rate").await?;
         self.note_orders("stale.lines_of_another_rate", "rates", touched).await
+    }
+
+    async fn ask_identities(&self, touched: &mut Touched) -> Result<()> {
+        if !self.is_asked("identities") {
+            return Ok(());
+        }
+        let job = self.job;
+        self.register("attribution.conversions", |date| self.is_of_interest(date))?;
+        self.register("clean.clicks", |_| job.from_logs)?;
+        self.register("clean.order_events", |_| job.from_logs)?;
+        if self.materialise("stale.lines_of_changed_buyers").await? == 0 {
+            return Ok(());
+        }
+        let lines = self.engine.table("stale.lines_of_changed_buyers").await?;
+        let dates_of_lines = lines.select_columns(&["order_date"])?.distinct()?.collect().await?;
+        let mut placed = BTreeSet::new();
+        for batch in &dates_of_lines {
+            placed.extend(dates(batch, 0)?);
+        }
+        let reach = job.reach();
+        let ranges = |of: fn(&Reach, DateRange) -> DateRange| -> Vec<DateRange> {
+            placed.iter().map(|date| of(&reach, DateRange::of(*date))).collect()
+        };
+        let (clicks, events) = (ranges(Reach::clicks), ranges(Reach::events));
+        let is_in = |ranges: &[DateRange], dt| ranges.iter().any(|dates| dates.contains(dt));
+        self.register("clean.clicks", |dt| is_in(&clicks, dt))?;
+        let lines = self.materialise("stale.lines_with_changed_clicks").await?;
+        if lines == 0 {
+            return Ok(());
+        }
+        // The plain rules compare these lines with the clicks of their buyers and visitors.
+        self.register("clean.order_events", |dt| job.from_logs && is_in(&events, dt))?;
+        let instants = |date: Option<&NaiveDate>| {
+            date.map(|date| reach.clicked(DateRange::of(*date))).context("no order date")
+        };
+        let (first, last) = (instants(placed.first())?, instants(placed.last())?);
+        let mut params = self.params();
+        params.extend([("from", instant(first.start)), ("to", instant(last.end))]);
+        self.materialise("stale.matched_lines").await?;
+        self.engine.register_as("explain.order_lines", "stale.matched_lines")?;
+        let own = ["explain.visitors", "explain.clicks"];
+        let clicks = self.engine.materialise_each(&own, &params).await?;
+        if lines.saturating_mul(clicks) > PAIRS {
+            return self
+                .note_orders("stale.lines_with_changed_visitors", "identities", touched)
+                .await;
+        }
+        self.engine.materialise_each(&["explain.visitor_orders"], &params).await?;
+        self.engine.register_as("clean.clicks", "explain.clicks")?;
+        self.engine.register_as("clean.order_events", "explain.visitor_orders")?;
+        self.engine.register_as("rule.one_placed_event", "stale.matched_lines")?;
+        let rules =
+            ["rule.sightings", "rule.latest_sightings", "rule.whose_click", "rule.winning_click"];
+        self.engine.materialise_each(&rules, &params).await?;
+        self.note_orders("stale.lines_of_another_click", "identities", touched).await
     }
 
     /// Notes the order dates of an answer (date, key).

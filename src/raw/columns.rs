@@ -28,14 +28,14 @@ pub type Column = (&'static str, Wanted, Presence);
 impl Log {
     pub(super) fn columns(self) -> &'static [Column] {
         use Presence::{Optional, Required};
-        use Wanted::{Amount, Number, Text, Time};
+        use Wanted::{Amount, Id, Number, Text, Time};
         match self {
             Log::Clicks => &[
                 ("click_id", Text, Required),
                 ("clicked_at", Time, Required),
                 ("url", Text, Required),
-                ("buyer_id", Text, Optional),
-                ("visitor_id", Text, Optional),
+                ("buyer_id", Id, Optional),
+                ("visitor_id", Id, Optional),
                 ("store_id", Text, Optional),
                 ("product_id", Text, Optional),
                 ("country", Text, Optional),
@@ -47,7 +47,7 @@ impl Log {
                 ("event_at", Time, Required),
                 ("order_id", Text, Required),
                 ("line_id", Text, Required),
-                ("buyer_id", Text, Required),
+                ("buyer_id", Id, Required),
                 ("store_id", Text, Required),
                 ("amount", Amount, Required),
                 ("currency", Text, Required),
@@ -56,6 +56,7 @@ impl Log {
                 ("quantity", Number, Optional),
                 ("country", Text, Optional),
                 ("reason", Text, Optional),
+                ("visitor_id", Id, Optional),
             ],
         }
     }
@@ -71,6 +72,8 @@ pub enum Presence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Text,
+    /// A text that names a buyer or a visitor, unless it is a word that stands for nobody.
+    Id,
     Time,
     /// The exact text of a decimal or integer. SQL checks its digits.
     Amount,
@@ -86,14 +89,14 @@ impl Wanted {
         };
         let is_string = matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let accepted = match self {
-            Wanted::Text => is_string || found.is_integer(),
+            Wanted::Text | Wanted::Id => is_string || found.is_integer(),
             Wanted::Time => matches!(found, DataType::Timestamp(..)),
             Wanted::Amount => found.is_integer() || found.is_decimal(),
             Wanted::Number => found.is_integer(),
         };
         match (accepted || found == &DataType::Null, self) {
             (true, _) => Ok(()),
-            (false, Wanted::Text) => Err("a string or an integer"),
+            (false, Wanted::Text | Wanted::Id) => Err("a string or an integer"),
             (false, Wanted::Time) => Err("a timestamp"),
             (false, Wanted::Amount) if found.is_floating() => {
                 Err("a decimal or an integer: floating point cannot hold money exactly")
@@ -106,16 +109,27 @@ impl Wanted {
     /// The column's type in the table `raw.clicks` or `raw.orders`.
     pub(super) fn read(self) -> DataType {
         match self {
-            Wanted::Text | Wanted::Amount => DataType::Utf8View,
+            Wanted::Text | Wanted::Id | Wanted::Amount => DataType::Utf8View,
             Wanted::Time => instant(),
             Wanted::Number => DataType::Int64,
         }
     }
 
-    /// Converts a file's column of type `found` to the table's type.
-    pub(super) fn expression(self, column: Expr, found: &DataType) -> Result<Expr> {
+    /// Converts a file's column of type `found` to the table's type. The words in `nobody` are no id.
+    pub(super) fn expression(
+        self,
+        column: Expr,
+        found: &DataType,
+        nobody: &[String],
+    ) -> Result<Expr> {
         Ok(match self {
-            Wanted::Text => nullif(cast(column, DataType::Utf8View), lit("")),
+            Wanted::Id if !nobody.is_empty() => {
+                let text = Wanted::Text.expression(column, found, nobody)?;
+                let words =
+                    nobody.iter().map(|word| lit(ScalarValue::Utf8View(Some(word.clone()))));
+                when(text.clone().in_list(words.collect(), true), text).end()?
+            }
+            Wanted::Text | Wanted::Id => nullif(cast(column, DataType::Utf8View), lit("")),
             Wanted::Amount => cast(column, DataType::Utf8View),
             Wanted::Time => try_cast(within_calendar(column, found)?, instant()),
             Wanted::Number => try_cast(column, DataType::Int64),

@@ -164,9 +164,9 @@ impl RawLog {
     /// their schemas have not been checked.
     pub fn contents(&self, dt: NaiveDate) -> Option<String> {
         let files = self.checked.get(&dt)?.iter();
-        Some(digest(files.map(|file| {
-            format!("{} {} {}", name(&file.meta), file.meta.size, file.footer)
-        })))
+        Some(digest(
+            files.map(|file| format!("{} {} {}", name(&file.meta), file.meta.size, file.footer)),
+        ))
     }
 
     /// The raw rows of a checked landing date, from the footers of its files.

@@ -24,12 +24,14 @@ use crate::engine::Engine;
 use crate::engine::parquet_table::{Bounds, DataFile, ParquetTable};
 
 impl RawLog {
-    /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates.
+    /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates. The words
+    /// in `nobody` count as null where a buyer or a visitor is named.
     pub async fn register(
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
         formats: &[Regex],
+        nobody: &[String],
     ) -> Result<()> {
         let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
         for date in dates {
@@ -46,7 +48,7 @@ impl RawLog {
         }
         let mut union: Option<DataFrame> = None;
         for (schema, files) in by_schema {
-            let rows = self.read(engine, schema, files, formats)?;
+            let rows = self.read(engine, schema, files, formats, nobody)?;
             union = Some(match union {
                 Some(union) => union.union(rows)?,
                 None => rows,
@@ -63,13 +65,14 @@ impl RawLog {
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
         formats: &[Regex],
+        nobody: &[String],
     ) -> Result<Vec<String>> {
         let mut complaints = Vec::new();
         for date in dates {
             for file in self.checked.get(date).into_iter().flatten() {
                 let name = format!("{}/{}", self.location, relative(&self.location, &file.meta));
                 let files = vec![data_file(file, *date)?];
-                let rows = self.read(engine, file.schema.clone(), files, formats)?;
+                let rows = self.read(engine, file.schema.clone(), files, formats, nobody)?;
                 // In a separate task, because bytes may make the decoder panic: it is a bad file.
                 let trouble = match tokio::spawn(count(rows)).await {
                     Ok(Ok(rows)) if rows == file.rows => continue,
@@ -96,6 +99,7 @@ impl RawLog {
         schema: SchemaRef,
         files: Vec<DataFile>,
         formats: &[Regex],
+        nobody: &[String],
     ) -> Result<DataFrame> {
         engine.add_store(&self.location)?;
         // Not named dt, because a file may have a column of that name.
@@ -111,7 +115,7 @@ impl RawLog {
         let mut columns = vec![ident(&landed_on).alias("dt")];
         for (name, kind, _) in wanted {
             let column = match schema.field_with_name(name) {
-                Ok(field) => kind.expression(ident(*name), field.data_type())?,
+                Ok(field) => kind.expression(ident(*name), field.data_type(), nobody)?,
                 Err(_) => cast(lit(ScalarValue::Null), kind.read()),
             };
             columns.push(column.alias(*name));

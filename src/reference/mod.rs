@@ -83,7 +83,8 @@ impl Reference {
     /// The files that the tables were read from.
     pub fn sources(&self) -> BTreeMap<String, SourceFile> {
         let sources = self.tables.iter();
-        let sources = sources.map(|(name, table)| Some(((*name).to_owned(), table.source.clone()?)));
+        let sources =
+            sources.map(|(name, table)| Some(((*name).to_owned(), table.source.clone()?)));
         sources.flatten().collect()
     }
 
@@ -208,7 +209,8 @@ async fn read(
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || sheet::read(&reading, content, table::columns(name));
     let sheet = tokio::task::spawn_blocking(read).await;
-    let rows = match sheet.unwrap_or_else(|_| Err(vec![format!("{file}: is no readable Parquet")])) {
+    let rows = match sheet.unwrap_or_else(|_| Err(vec![format!("{file}: is no readable Parquet")]))
+    {
         Ok(rows) => rows,
         Err(troubles) => {
             complaints.extend(troubles);

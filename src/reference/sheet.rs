@@ -10,7 +10,6 @@ use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-
 /// A row of a file. A cell is none when it is empty or null, or its column is absent.
 pub struct Row {
     pub at: At,

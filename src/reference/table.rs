@@ -69,7 +69,6 @@ pub fn build(
             refuse_duplicates(table, file, &lines, complaints);
             until_the_next(&mut lines);
         }
-        "identities" => refuse_duplicates(table, file, &lines, complaints),
         _ => refuse_overlaps(table, file, &lines, complaints),
     }
     batch(table, &lines)

@@ -68,8 +68,13 @@ async fn credit(workspace: &Workspace<'_>, dates: DateRange, params: &Params) ->
         "attribution.placed_history",
         "attribution.repeated_placed_events",
     ];
-    const BUYERS: [&str; 3] =
-        ["attribution.buyer_keys", "attribution.buyer_lines", "attribution.buyer_clicks"];
+    const SIGHTINGS: [&str; 2] = ["attribution.sightings", "attribution.line_visitors"];
+    const TRAILS: [&str; 4] = [
+        "attribution.visitor_keys",
+        "attribution.visitor_trails",
+        "attribution.trail_lines",
+        "attribution.trail_clicks",
+    ];
     register_clean(workspace, dates)?;
     let engine = &workspace.engine;
     let clicks = rows(workspace, "clean.clicks", workspace.job.reach().clicks(dates))?;
@@ -81,16 +86,25 @@ async fn credit(workspace: &Workspace<'_>, dates: DateRange, params: &Params) ->
     let lines = engine.materialise_each(&["attribution.placed_lines"], &params).await?;
     engine.forget_each(&PLACED)?;
 
-    engine.materialise_each(&BUYERS, &params).await?;
+    engine.materialise_each(&["attribution.buyer_trails"], &params).await?;
+    match workspace.job.from_logs {
+        true => _ = engine.materialise_each(&SIGHTINGS, &params).await?,
+        false => engine.register_empty_each(&SIGHTINGS, &params).await?,
+    }
+    engine.forget("attribution.sightings")?;
+    engine.materialise_each(&TRAILS, &params).await?;
     let of_bucket = |bucket| {
         let mut params = params.clone();
         params.insert("bucket", number(bucket));
         params
     };
     let of_buckets: Vec<Params> = (0..buckets).map(of_bucket).collect();
-    let by_bucket = ["attribution.timeline", "attribution.winners"];
-    engine.materialise_by_bucket(&by_bucket, &of_buckets, &["attribution.winners"]).await?;
-    engine.forget_each(&["attribution.buyer_lines", "attribution.buyer_clicks"])?;
+    let by_bucket = ["attribution.timeline", "attribution.trail_winners"];
+    engine.materialise_by_bucket(&by_bucket, &of_buckets, &["attribution.trail_winners"]).await?;
+    engine.forget_each(&["attribution.trail_lines", "attribution.trail_clicks"])?;
+    engine.forget_each(&["attribution.line_visitors", "attribution.visitor_keys"])?;
+    engine.materialise_each(&["attribution.winners"], &params).await?;
+    engine.forget("attribution.trail_winners")?;
 
     let winning_clicks = model::named("attribution.winning_clicks")?;
     match lines.saturating_mul(workspace.request.tuning.selective_ratio) < clicks {
@@ -100,7 +114,8 @@ async fn credit(workspace: &Workspace<'_>, dates: DateRange, params: &Params) ->
     engine.materialise_each(&["attribution.credits"], &params).await?;
     engine.forget_each(&[
         "attribution.placed_lines",
-        "attribution.buyer_keys",
+        "attribution.buyer_trails",
+        "attribution.visitor_trails",
         "attribution.winners",
         "attribution.winning_clicks",
     ])

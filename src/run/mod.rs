@@ -31,8 +31,8 @@ use crate::reference::Reference;
 use crate::stop::Stop;
 use crate::summary::Summary;
 use crate::warehouse::Warehouse;
-pub use workspace::attribution_params;
 use workspace::{CHUNK, Staged, Workspace, stop_if};
+pub use workspace::{attribution_params, instant};
 
 /// What to run, how, and the time of the run.
 #[derive(Debug, Clone)]

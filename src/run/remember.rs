@@ -149,10 +149,8 @@ pub fn tell_outdated(
     for date in &plan.beyond_repair {
         note("reads clean rows that are lost, and whose raw files are gone".to_owned(), *date);
     }
-    summary.outdated = outdated
-        .into_iter()
-        .map(|(why, dates)| (why, dates.into_iter().collect()))
-        .collect();
+    summary.outdated =
+        outdated.into_iter().map(|(why, dates)| (why, dates.into_iter().collect())).collect();
     summary.waiting =
         plan.waiting_for().into_iter().map(|(dates, landing)| (landing, dates)).collect();
     Ok(())

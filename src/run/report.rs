@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
+use arrow::util::display::array_value_to_string;
 use chrono::NaiveDate;
 use futures::future::try_join_all;
 use futures::try_join;
@@ -119,13 +120,18 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     let params = workspace.params(dates);
     let collect = async |name: &str| workspace.engine.collect(model::named(name)?, &params).await;
     let order_lines = collect("summary.order_lines").await?;
+    let matched_by = collect("summary.matched_by").await?;
     let commission = collect("summary.commission").await?;
     let unbooked = collect("summary.unbooked_events").await?;
     let summary = &mut workspace.summary;
-    for batch in order_lines {
-        for row in 0..batch.num_rows() {
-            let status = arrow::util::display::array_value_to_string(batch.column(0), row)?;
-            *summary.order_lines.entry(status).or_default() += rows(&batch, 1, row);
+    for (batches, counts) in
+        [(order_lines, &mut summary.order_lines), (matched_by, &mut summary.matched_by)]
+    {
+        for batch in batches {
+            for row in 0..batch.num_rows() {
+                let name = array_value_to_string(batch.column(0), row)?;
+                *counts.entry(name).or_default() += rows(&batch, 1, row);
+            }
         }
     }
     for batch in commission {

@@ -181,6 +181,7 @@ pub fn attribution_params(settings: &AttributionSettings) -> Params {
         ("tie", text(settings.tie.name())),
         ("scope", text(settings.scope.name())),
         ("zone", text(settings.zone.name())),
+        ("from_logs", ScalarValue::Boolean(Some(settings.from_logs))),
         ("default_rate", ScalarValue::Decimal128(Some(settings.default_rate), 9, 6)),
     ])
 }

@@ -128,7 +128,8 @@ impl Table {
         }
         tags.insert(DIGEST_TAG.to_owned(), Some(file.digest.clone()));
         if !file.row_digests.is_empty() {
-            let digests = file.row_digests.iter().map(|(date, digest)| format!("{date}={digest:x}"));
+            let digests =
+                file.row_digests.iter().map(|(date, digest)| format!("{date}={digest:x}"));
             let digests: Vec<String> = digests.collect();
             tags.insert(ROWS_TAG.to_owned(), Some(digests.join(" ")));
         }

@@ -208,8 +208,7 @@ impl Table {
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),
                 size,
-                partition: is_partitioned
-                    .then(|| ScalarValue::Date32(Some(days_since_1970(date)))),
+                partition: is_partitioned.then(|| ScalarValue::Date32(Some(days_since_1970(date)))),
                 rows,
                 bounds,
             })

@@ -66,7 +66,7 @@ pub const ORDERS: Log = Log {
         "amount",
         "currency",
     ],
-    optional: &["product_id", "category_id", "quantity", "country", "reason"],
+    optional: &["product_id", "category_id", "quantity", "country", "reason", "visitor_id"],
 };
 
 pub fn usual_type(column: &str) -> &'static str {

@@ -57,7 +57,8 @@ const QUESTIONS: [(&str, &str); 5] = [
                 or (lines.tracking_id is distinct from winners.tracking_id)
                 or (lines.link_key is distinct from winners.link_key)
                 or (lines.clicks_in_window is distinct from winners.clicks_in_window)
-                or (lines.first_click_at is distinct from winners.first_click_at))",
+                or (lines.first_click_at is distinct from winners.first_click_at)
+                or (lines.matched_by is distinct from winners.matched_by))",
     ),
     (
         "rule.commission_rate",
@@ -138,6 +139,9 @@ const QUESTIONS: [(&str, &str); 5] = [
     ),
 ];
 
+/// The rules that `rule.winning_click` reads.
+const WHOSE: [&str; 3] = ["rule.sightings", "rule.latest_sightings", "rule.whose_click"];
+
 /// The valid rows that the clean tables have: clean rows, and their duplicates.
 const VALID_ROWS: &str = "
     select 'clicks' as log, dt, click_id as row_id, 1 as position from clean.clicks
@@ -147,12 +151,25 @@ const VALID_ROWS: &str = "
     select log, dt, row_id, 2 as position from clean.rejects where reason = 'duplicate'";
 
 /// Mistakes that somebody could make in a rule: its text, and what stands there instead.
-const MISTAKES: [(&str, &str, &str); 14] = [
+const MISTAKES: [(&str, &str, &str); 23] = [
     ("rule.one_placed_event", "(partition by order_id, line_id", "(partition by order_id"),
     ("rule.one_placed_event", "previous_placed_at < placed_at", "previous_placed_at <= placed_at"),
+    ("rule.sightings", "event_type = 'placed' and", "event_type = 'paid' and"),
+    ("rule.latest_sightings", "seen_at <= lines", "seen_at < lines"),
+    ("rule.latest_sightings", "seen_at >= lines", "seen_at > lines"),
+    ("rule.latest_sightings", "buyer_id desc", "buyer_id"),
+    ("rule.latest_sightings", "seen_at desc", "seen_at"),
+    ("rule.latest_sightings", "where $from_logs", "where not $from_logs"),
+    (
+        "rule.whose_click",
+        "on clicks.buyer_id is null\n        and clicks.visitor_id =",
+        "on clicks.visitor_id =",
+    ),
+    ("rule.whose_click", "clicked_at < identities", "clicked_at <= identities"),
+    ("rule.whose_click", "when identified_buyer_id is null and sightings", "when sightings"),
     ("rule.winning_click", "click_id desc\n    )", "click_id\n    )"),
     ("rule.winning_click", "$tie = 'before'", "$tie <> 'before'"),
-    ("rule.winning_click", "clicks.clicked_at < lines", "clicks.clicked_at <= lines"),
+    ("rule.winning_click", "clicked_at < placed_at", "clicked_at <= placed_at"),
     ("rule.winning_click", "$scope = 'store' and", "$scope = 'store' and not"),
     ("rule.commission_rate", "when 'product' then 1", "when 'product' then 3"),
     ("rule.commission_rate", "store_id is null", "store_id is not null"),
@@ -210,6 +227,9 @@ async fn agree_with(job: &Job, dates: DateRange, overrides: SqlOverrides) -> Res
     let settings = job.attribution();
     let params = attribution_params(&settings);
     for (rule, question) in QUESTIONS {
+        if rule == "rule.winning_click" {
+            engine.materialise_each(&WHOSE, &params).await?;
+        }
         engine.materialise_each(&[rule], &params).await?;
         let millionths = settings.default_rate;
         let default_rate = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);

@@ -1,34 +1,34 @@
--- What each buyer did, in order: clicks, opening windows, orders.
+-- What happened on each trail, in order: clicks, opening windows, orders.
 --
--- grain:  one row per click of a buyer, and two per order line placed
+-- grain:  one row per click of a trail, and two per order line placed
 -- kind:   temporary
 -- split:  is_click
 -- rule:   winning_click
--- reads:  attribution.buyer_clicks, attribution.buyer_lines
+-- reads:  attribution.trail_clicks, attribution.trail_lines
 -- params: $window, $tie
 --
 -- Clicks are counted along the timeline. A line's candidates (A1) are the clicks counted from the
 -- moment its window opens to the moment it is placed. So two counts give the number of candidates,
 -- the first and the last, and no click is compared with every order. A click at the instant the
 -- window opens is in it. The job decides whether a click at the instant of the order is. The count
--- continues from one buyer to the next, because only differences matter.
+-- continues from one trail to the next, because only differences matter.
 --
--- sort_key is one number that sorts like buyer_key, happened_at, event_rank. Sorting by it takes
+-- sort_key is one number that sorts like trail_key, happened_at, event_rank. Sorting by it takes
 -- half as long as sorting by three columns.
 with clicks as (
-    select buyer_key, clicked_at
-    from attribution.buyer_clicks
+    select trail_key, clicked_at
+    from attribution.trail_clicks
 ),
 
 lines as (
-    select buyer_key, placed_at, line_key
-    from attribution.buyer_lines
+    select trail_key, placed_at, line_key
+    from attribution.trail_lines
 ),
 
 entries as (
     select
         true as is_click,
-        buyer_key,
+        trail_key,
         clicked_at as happened_at,
         1 as event_rank,
         null as line_key,
@@ -37,7 +37,7 @@ entries as (
     union all
     select
         false as is_click,
-        buyer_key,
+        trail_key,
         placed_at - $window as happened_at,
         0 as event_rank,
         line_key,
@@ -46,7 +46,7 @@ entries as (
     union all
     select
         false as is_click,
-        buyer_key,
+        trail_key,
         placed_at as happened_at,
         case when $tie = 'before' then 0 else 2 end as event_rank,
         line_key,
@@ -56,8 +56,9 @@ entries as (
 
 select
     is_click,
-    running_count(is_click) over (order by sort_key(buyer_key, happened_at, event_rank))
+    running_count(is_click) over (order by sort_key(trail_key, happened_at, event_rank))
         as clicks_so_far,
+    trail_key,
     line_key,
     is_order,
     happened_at

@@ -1,21 +1,17 @@
 -- The clicks that won, with the columns that other tables need.
 --
--- grain:  one row per buyer and moment at which one of the buyer's clicks won
+-- grain:  one row per trail and moment at which one of its clicks may have won
 -- kind:   temporary
 -- rule:   winning_click
--- reads:  attribution.winners, attribution.placed_lines, clean.clicks
+-- reads:  attribution.winners, attribution.buyer_trails, attribution.visitor_trails, clean.clicks
 -- params: $scope
 --
--- Several clicks may share the winning moment. The one with the greatest id wins (A2). Few clicks
--- happened at a moment at which any click won, so the buyer is read for these few only.
+-- Several clicks of a trail may share the winning moment. The one with the greatest id wins (A2).
+-- Few clicks happened at a moment at which any click won. So buyer and visitor are read for these
+-- few only.
 with winners as (
-    select distinct
-        placed_lines.buyer_id,
-        placed_lines.scope_key,
-        winners.clicked_at
-    from attribution.winners as winners
-    inner join attribution.placed_lines as placed_lines
-        on winners.line_key = placed_lines.line_key
+    select distinct trail_key, clicked_at
+    from attribution.winners
 ),
 
 clicks as (
@@ -26,41 +22,61 @@ clicks as (
     where clicked_at in (select clicked_at from attribution.winners)
 ),
 
+of_buyers as (
+    select
+        winners.trail_key,
+        winners.clicked_at,
+        buyers.buyer_id,
+        buyers.scope_key
+    from winners
+    inner join attribution.buyer_trails as buyers
+        on winners.trail_key = buyers.trail_key
+),
+
+of_visitors as (
+    select
+        winners.trail_key,
+        winners.clicked_at,
+        visitors.matched_by,
+        visitors.visitor_id,
+        visitors.scope_key
+    from winners
+    inner join attribution.visitor_trails as visitors
+        on winners.trail_key = visitors.trail_key
+        and (visitors.valid_from is null or visitors.valid_from <= winners.clicked_at)
+        and (visitors.valid_to is null or winners.clicked_at < visitors.valid_to)
+),
+
+matched as (
+    select 'buyer' as matched_by, of_buyers.trail_key, clicks.*
+    from of_buyers
+    inner join clicks
+        on of_buyers.buyer_id = clicks.buyer_id
+        and of_buyers.clicked_at = clicks.clicked_at
+        and of_buyers.scope_key = clicks.scope_key
+    union all
+    select of_visitors.matched_by, of_visitors.trail_key, clicks.*
+    from of_visitors
+    inner join clicks
+        on of_visitors.visitor_id = clicks.visitor_id
+        and of_visitors.clicked_at = clicks.clicked_at
+        and of_visitors.scope_key = clicks.scope_key
+    where clicks.buyer_id is null
+),
+
 in_order as (
     select
-        winners.scope_key,
-        clicks.buyer_id,
-        clicks.clicked_at,
-        clicks.click_id,
-        clicks.publisher_id,
-        clicks.tracking_id,
-        clicks.link_key,
-        clicks.store_id,
-        clicks.country,
-        clicks.device,
-        lead(winners.scope_key) over buyer_and_moment as next_scope_key,
-        lead(clicks.buyer_id) over buyer_and_moment as next_buyer_id,
-        lead(clicks.clicked_at) over buyer_and_moment as next_clicked_at
-    from winners
-    inner join clicks
-        on winners.buyer_id = clicks.buyer_id
-        and winners.clicked_at = clicks.clicked_at
-        and winners.scope_key = clicks.scope_key
-    window buyer_and_moment as (
-        order by
-            winners.scope_key,
-            clicks.buyer_id,
-            clicks.clicked_at,
-            clicks.click_id,
-            clicks.dt
-    )
+        matched.*,
+        lead(trail_key) over trail_and_moment as next_trail_key,
+        lead(clicked_at) over trail_and_moment as next_clicked_at
+    from matched
+    window trail_and_moment as (order by trail_key, clicked_at, click_id, dt)
 )
 
 select
-    scope_key, buyer_id, clicked_at, click_id, publisher_id, tracking_id, link_key, store_id,
-    country, device
+    trail_key, clicked_at, click_id, publisher_id, tracking_id, link_key, store_id, country,
+    device, matched_by
 from in_order
-where next_scope_key is null
-    or next_scope_key <> scope_key
-    or next_buyer_id <> buyer_id
+where next_trail_key is null
+    or next_trail_key <> trail_key
     or next_clicked_at <> clicked_at

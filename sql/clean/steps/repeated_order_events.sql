@@ -31,13 +31,13 @@ candidates as (
     select
         dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason,
-        further_columns, exact_amount, fx_rate, program_amount, true as is_raw
+        visitor_id, further_columns, exact_amount, fx_rate, program_amount, true as is_raw
     from checked
     where dt >= $first_dt and dt <= $last_dt
     union all
     select
         dt, event_id, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, false as is_raw
+        null, null, null, null, null, null, null, false as is_raw
     from before
 ),
 
@@ -64,6 +64,7 @@ in_order as (
             quantity nulls first,
             country nulls first,
             reason nulls first,
+            visitor_id nulls first,
             array_to_string(further_columns, chr(31), chr(30)) nulls first
     )
 )
@@ -84,6 +85,7 @@ select
     quantity,
     country,
     reason,
+    visitor_id,
     further_columns,
     exact_amount,
     fx_rate,

@@ -25,11 +25,19 @@ use crate::run::attribution_params;
 use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
 use row::{Row, rows};
-use words::{OUTSIDERS, apart, tell_clicks, tell_movements, tell_rate, tell_unbooked};
+use words::{
+    OUTSIDERS, apart, tell_clicks, tell_movements, tell_rate, tell_unbooked, tell_visitors,
+};
 
 /// The rules about an order. Later ones read earlier ones.
-const RULES: [&str; 4] =
-    ["rule.one_placed_event", "rule.winning_click", "rule.commission_rate", "rule.balances"];
+const RULES: [&str; 6] = [
+    "rule.one_placed_event",
+    "rule.latest_sightings",
+    "rule.whose_click",
+    "rule.winning_click",
+    "rule.commission_rate",
+    "rule.balances",
+];
 
 /// The story of an order, as text. Errors: exit 2 when no table has the order.
 pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
@@ -82,6 +90,8 @@ struct Story<'a> {
 struct Verdicts {
     settings: AttributionSettings,
     placed: Vec<Row>,
+    /// For each line and visitor the sighting that decides (C7).
+    latest_sightings: Vec<Row>,
     clicks: Vec<Row>,
     rates: Vec<Row>,
     balances: Vec<Row>,
@@ -113,12 +123,21 @@ impl Story<'_> {
         let placed = || lines.iter().filter_map(|line| line.instant("placed_at"));
         let (first, last) = (placed().min(), placed().max());
         if let Some((first, last)) = first.zip(last) {
-            let range = [("from", instant(first - window * 2)), ("to", instant(last + window))];
-            self.materialised("explain.buyer_clicks", &Params::from(range)).await?;
+            let from_logs = settings.iter().any(|settings| settings.from_logs);
+            let params = Params::from([
+                ("from", instant(first - window * 2)),
+                ("to", instant(last + window)),
+                ("from_logs", ScalarValue::Boolean(Some(from_logs))),
+            ]);
+            let own = ["explain.visitors", "explain.clicks", "explain.visitor_orders"];
+            self.engine.materialise_each(&own, &params).await?;
         }
-        // From here on these tables, and so the rules, hold this order only.
+        // From here on these tables, and so the rules, hold what bears on this order only. Other
+        // orders are sightings, and nothing else.
+        self.engine.register_as("clean.clicks", "explain.clicks")?;
+        self.engine.register_as("clean.order_events", "explain.visitor_orders")?;
+        let sightings = self.materialised("rule.sightings", &Params::new()).await?;
         self.engine.register_as("clean.order_events", "explain.order_events")?;
-        self.engine.register_as("clean.clicks", "explain.buyer_clicks")?;
         self.engine.register_as("attribution.conversions", "explain.order_lines")?;
         let mut verdicts: Vec<Verdicts> = Vec::new();
         for settings in settings.iter().copied() {
@@ -130,7 +149,7 @@ impl Story<'_> {
         for (line, settings) in lines.iter().zip(settings) {
             let verdicts = verdicts.iter().find(|known| known.settings == settings);
             let verdicts = verdicts.context("a line without verdicts")?;
-            self.tell_line(line, earlier, verdicts, told).await?;
+            self.tell_line(line, earlier, verdicts, &sightings, told).await?;
             tell_movements(line, verdicts, booked, told);
             earlier = Some(line);
         }
@@ -149,10 +168,14 @@ impl Story<'_> {
 
     async fn verdicts(&self, settings: AttributionSettings) -> Result<Verdicts> {
         let params = attribution_params(&settings);
-        let [placed, clicks, rates, balances] = RULES;
+        let [placed, latest_sightings, whose, clicks, rates, balances] = RULES;
+        let placed = self.materialised(placed, &params).await?;
+        let latest_sightings = self.materialised(latest_sightings, &params).await?;
+        self.materialised(whose, &params).await?;
         Ok(Verdicts {
             settings,
-            placed: self.materialised(placed, &params).await?,
+            placed,
+            latest_sightings,
             clicks: self.rows(clicks, &params).await?,
             rates: self.rows(rates, &params).await?,
             balances: self.rows(balances, &params).await?,
@@ -164,6 +187,7 @@ impl Story<'_> {
         line: &Row,
         earlier: Option<&Row>,
         verdicts: &Verdicts,
+        sightings: &[Row],
         told: &mut String,
     ) -> Result<()> {
         let settings = &verdicts.settings;
@@ -214,6 +238,7 @@ impl Story<'_> {
             }
             None => {
                 tell_clicks(line, verdicts, told);
+                tell_visitors(line, verdicts, sightings, told);
                 self.tell_rejected(line, told).await?;
             }
         }
@@ -224,8 +249,8 @@ impl Story<'_> {
     async fn tell_rejected(&self, line: &Row, told: &mut String) -> Result<()> {
         let buyer = line.get("buyer_id");
         let mut needles = vec![needle("buyer_id", &buyer)];
-        let params = Params::from([("buyer", text(&buyer))]);
-        for visitor in self.rows("explain.buyer_visitors", &params).await? {
+        let visitors = rows(self.engine.table("explain.visitors").await?.collect().await?);
+        for visitor in visitors.iter().filter(|visitor| visitor.get("buyer_id") == buyer) {
             needles.push(needle("visitor_id", &visitor.get("visitor_id")));
         }
         let mut seen = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! Verdicts of the rules, in words.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -40,11 +41,12 @@ pub fn tell_clicks(line: &Row, verdicts: &Verdicts, told: &mut String) {
         for click in listed.iter().take(most) {
             let _ = writeln!(
                 told,
-                "    {:<27}  {}  {}  {}",
+                "    {:<27}  {}  {}  {}{}",
                 click.time("clicked_at"),
                 click.get("click_id"),
                 click.get("publisher_id"),
-                verdict_in_words(line, click, winner.copied(), &verdicts.settings)
+                verdict_in_words(line, click, winner.copied(), &verdicts.settings),
+                match_in_words(line, click),
             );
         }
         if listed.len() > most {
@@ -65,6 +67,63 @@ pub fn tell_clicks(line: &Row, verdicts: &Verdicts, told: &mut String) {
              rows, so backfill {}",
             line.get("order_date")
         );
+    }
+}
+
+/// How `rule.whose_click` knows that a click is the buyer's, in words. Nothing for a click that says
+/// so itself.
+fn match_in_words(line: &Row, click: &Row) -> String {
+    let seen_at = click.instant("seen_at");
+    let how = match (click.get("matched_by").as_str(), click.get("seen_by").as_str()) {
+        ("identities", _) => "identities".to_owned(),
+        ("logs", "order") if seen_at == line.instant("placed_at") => "the order itself".to_owned(),
+        ("logs", kind) => {
+            let when = if seen_at > click.instant("clicked_at") { "a later" } else { "an earlier" };
+            let kind = if kind == "order" { "order" } else { "login, click" };
+            let (id, at) = (click.get("seen_row_id"), click.time("seen_at"));
+            format!("{when} {kind} {id} at {at}")
+        }
+        _ => return String::new(),
+    };
+    let visitor = click.get("visitor_id");
+    format!("; anonymous click of visitor {visitor}, whose it is by {how}")
+}
+
+/// Tells who else was seen with the visitors of the buyer, up to the order.
+pub fn tell_visitors(line: &Row, verdicts: &Verdicts, sightings: &[Row], told: &mut String) {
+    let buyer = line.get("buyer_id");
+    let is_of_buyer = |visitor: &str| {
+        let is_seen = |row: &Row| row.get("visitor_id") == visitor && row.get("buyer_id") == buyer;
+        let is_clicked = |row: &Row| row.is_of(line) && row.get("visitor_id") == visitor;
+        sightings.iter().any(is_seen) || verdicts.clicks.iter().any(is_clicked)
+    };
+    // The latest sighting of each visitor with each other buyer.
+    let mut others: BTreeMap<(String, String), &Row> = BTreeMap::new();
+    for row in sightings.iter().filter(|row| row.get("buyer_id") != buyer) {
+        if row.instant("seen_at") <= line.instant("placed_at") {
+            let latest = others.entry((row.get("visitor_id"), row.get("buyer_id"))).or_insert(row);
+            if row.instant("seen_at") > latest.instant("seen_at") {
+                *latest = row;
+            }
+        }
+    }
+    others.retain(|(visitor, _), _| is_of_buyer(visitor));
+    for ((visitor, other), row) in others.iter().take(OUTSIDERS) {
+        let is_deciding = |latest: &&Row| {
+            latest.is_of(line)
+                && latest.get("visitor_id") == *visitor
+                && latest.get("buyer_id") == *other
+        };
+        let what = match verdicts.latest_sightings.iter().find(is_deciding) {
+            Some(_) => "was last seen with",
+            None => "was also seen with",
+        };
+        let (kind, id, at) = (row.get("seen_by"), row.get("row_id"), row.time("seen_at"));
+        let _ = writeln!(told, "    visitor {visitor} {what} {other} ({kind} {id} at {at})");
+    }
+    if others.len() > OUTSIDERS {
+        let more = others.len() - OUTSIDERS;
+        let _ = writeln!(told, "    and {more} more buyers seen with these visitors");
     }
 }
 

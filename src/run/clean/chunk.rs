@@ -13,6 +13,7 @@ use crate::audit;
 use crate::days;
 use crate::engine::parquet_table::Constants;
 use crate::engine::{Engine, Params, timed};
+use crate::job::Job;
 use crate::model;
 use crate::raw::{self, Log, RawLog};
 use crate::run::workspace::{Workspace, date, instant, whole_days};
@@ -79,8 +80,8 @@ impl<'a> Cleaning<'a> {
             return outcome;
         }
         let to_read = &self.chunk.unknown | &self.chunk.dates;
-        let broken =
-            self.raw.find_broken(&self.engine, &to_read, &self.workspace.job.formats).await?;
+        let Job { formats, nobody, .. } = self.workspace.job;
+        let broken = self.raw.find_broken(&self.engine, &to_read, formats, nobody).await?;
         match broken.is_empty() {
             true => outcome,
             false => Err(Stop::fix(broken)
@@ -91,13 +92,14 @@ impl<'a> Cleaning<'a> {
     async fn try_clean(&self) -> Result<Cleaned, Stop> {
         let Cleaning { workspace, engine, chunk, .. } = self;
         let params = self.params(self.first, self.first);
+        let Job { formats, nobody, .. } = workspace.job;
         let nothing = BTreeSet::new();
         let to_read = &chunk.unknown | &chunk.dates;
         // The other log has no rows here, so steps that serve both logs read this log only.
         for raw in [&workspace.plan.clicks.raw, &workspace.plan.orders.raw] {
             let is_this = raw.log == chunk.log;
             let dates = if is_this { &to_read } else { &nothing };
-            raw.register(engine, dates, &workspace.job.formats).await?;
+            raw.register(engine, dates, formats, nobody).await?;
             let is_known = |dt: NaiveDate| is_this && chunk.known.contains(&dt);
             workspace.register_stored(engine, raw.log.clean_table(), is_known)?;
         }

@@ -169,9 +169,8 @@ struct Keys {
 
 impl Keys {
     fn of(model: &Model) -> Keys {
-        let is_key = |name: &str| {
-            model.partition() != Some(name) && model.key.iter().any(|key| key == name)
-        };
+        let is_key =
+            |name: &str| model.partition() != Some(name) && model.key.iter().any(|key| key == name);
         let columns = model.columns.iter().enumerate();
         let columns = columns.filter(|(_, column)| is_key(&column.name));
         let columns = columns.map(|(position, _)| position).collect();

@@ -21,6 +21,7 @@ pub enum Outcome<'a> {
 
 pub struct Earned<'a> {
     pub click: &'a Click,
+    pub matched_by: &'static str,
     pub clicks_in_window: usize,
     pub first_click_at: DateTime<Utc>,
     pub seconds_to_order: i64,
@@ -62,7 +63,7 @@ pub fn conversions<'a>(
             conversions.push(Conversion {
                 placed,
                 sale,
-                outcome: outcome(world, placed, sale, clicks),
+                outcome: outcome(world, placed, sale, clicks, events),
             });
         }
     }
@@ -87,23 +88,35 @@ pub fn is_of_line(event: &Event, placed: &Event) -> bool {
 }
 
 /// A2, A3.
-fn outcome<'a>(world: &World, placed: &Event, sale: &Sale, clicks: &'a [Click]) -> Outcome<'a> {
+fn outcome<'a>(
+    world: &World,
+    placed: &Event,
+    sale: &Sale,
+    clicks: &'a [Click],
+    events: &[Event],
+) -> Outcome<'a> {
     let is_member = world.stores.iter().any(|store| {
         store.store_id == sale.store_id && in_force(store.joined_at, store.left_at, placed.event_at)
     });
     if !is_member {
         return Outcome::StoreNotJoined;
     }
-    let candidates: Vec<&Click> =
-        clicks.iter().filter(|click| is_candidate(click, placed, sale, &world.settings)).collect();
-    let winner = candidates.iter().max_by_key(|click| (click.clicked_at, &click.click_id));
-    let first_click_at = candidates.iter().map(|click| click.clicked_at).min();
-    let (Some(click), Some(first_click_at)) = (winner, first_click_at) else {
+    let sightings = sightings(clicks, events);
+    let mut candidates: Vec<(&Click, &'static str)> = Vec::new();
+    for click in clicks.iter().filter(|click| is_in_reach(click, placed, sale, &world.settings)) {
+        if let Some(matched_by) = matched_by(world, click, placed, sale, &sightings) {
+            candidates.push((click, matched_by));
+        }
+    }
+    let winner = candidates.iter().max_by_key(|(click, _)| (click.clicked_at, &click.click_id));
+    let first_click_at = candidates.iter().map(|(click, _)| click.clicked_at).min();
+    let (Some((click, matched_by)), Some(first_click_at)) = (winner, first_click_at) else {
         return Outcome::NoClick;
     };
     let (commission_rate, rate_source) = rate(world, placed, sale);
     Outcome::Attributed(Earned {
         click,
+        matched_by,
         clicks_in_window: candidates.len(),
         first_click_at,
         seconds_to_order: (placed.event_at - click.clicked_at).num_seconds(),
@@ -112,9 +125,64 @@ fn outcome<'a>(world: &World, placed: &Event, sale: &Sale, clicks: &'a [Click]) 
     })
 }
 
-/// A1, and the job's `scope`.
-fn is_candidate(click: &Click, placed: &Event, sale: &Sale, settings: &Settings) -> bool {
-    let is_same_buyer = click.buyer_id.as_ref() == Some(&sale.buyer_id);
+/// When a visitor and a buyer were seen together.
+struct Sighting<'a> {
+    visitor_id: &'a String,
+    buyer_id: &'a String,
+    seen_at: DateTime<Utc>,
+}
+
+/// C7: clicks and placed events, counting or not, that name both.
+fn sightings<'a>(clicks: &'a [Click], events: &'a [Event]) -> Vec<Sighting<'a>> {
+    let mut sightings = Vec::new();
+    for click in clicks {
+        if let (Some(visitor_id), Some(buyer_id)) = (&click.visitor_id, &click.buyer_id) {
+            sightings.push(Sighting { visitor_id, buyer_id, seen_at: click.clicked_at });
+        }
+    }
+    for event in events {
+        if let (EventType::Placed(sale), Some(visitor_id)) =
+            (&event.movement, &event.logged.visitor_id)
+        {
+            let buyer_id = &sale.buyer_id;
+            sightings.push(Sighting { visitor_id, buyer_id, seen_at: event.event_at });
+        }
+    }
+    sightings
+}
+
+/// C5, C7: how the click is known to be the buyer's, for this order line. None if it is not.
+fn matched_by(
+    world: &World,
+    click: &Click,
+    placed: &Event,
+    sale: &Sale,
+    sightings: &[Sighting],
+) -> Option<&'static str> {
+    if let Some(buyer_id) = &click.buyer_id {
+        return (*buyer_id == sale.buyer_id).then_some("buyer");
+    }
+    let visitor_id = click.visitor_id.as_ref()?;
+    let identity = world.identities.iter().find(|identity| {
+        identity.visitor_id == *visitor_id
+            && in_force(identity.valid_from, identity.valid_to, click.clicked_at)
+    });
+    if let Some(identity) = identity {
+        return (identity.buyer_id == sale.buyer_id).then_some("identities");
+    }
+    let window = TimeDelta::hours(world.settings.window_hours);
+    let latest = sightings
+        .iter()
+        .filter(|sighting| sighting.visitor_id == visitor_id)
+        .filter(|sighting| sighting.seen_at <= placed.event_at)
+        .filter(|sighting| placed.event_at - sighting.seen_at <= window)
+        .max_by_key(|sighting| (sighting.seen_at, sighting.buyer_id))?;
+    let is_buyers = world.settings.from_logs && *latest.buyer_id == sale.buyer_id;
+    is_buyers.then_some("logs")
+}
+
+/// A1, and the job's `scope`, whoever clicked.
+fn is_in_reach(click: &Click, placed: &Event, sale: &Sale, settings: &Settings) -> bool {
     let is_before = match settings.tie {
         Tie::Before => click.clicked_at < placed.event_at,
         Tie::AtOrBefore => click.clicked_at <= placed.event_at,
@@ -125,7 +193,7 @@ fn is_candidate(click: &Click, placed: &Event, sale: &Sale, settings: &Settings)
         Scope::Platform => true,
         Scope::Store => click.store_id.as_ref() == Some(&sale.store_id),
     };
-    is_same_buyer && is_before && is_in_window && is_in_scope
+    is_before && is_in_window && is_in_scope
 }
 
 /// A4.

@@ -5,7 +5,7 @@ use regex::Regex;
 use rust_decimal::Decimal;
 
 use super::money::product_in_cents;
-use crate::world::{Link, RawClick, RawEvent, World};
+use crate::world::{Link, RawClick, RawEvent, Settings, World};
 
 pub struct Click {
     pub dt: NaiveDate,
@@ -89,7 +89,7 @@ impl EventType {
     }
 }
 
-/// C1, C3, C4, C5.
+/// C1, C3, C4.
 pub fn clean_clicks(world: &World, as_of: Option<NaiveDate>) -> (Vec<Click>, Vec<Reject>) {
     let formats: Vec<Regex> = world
         .settings
@@ -100,7 +100,7 @@ pub fn clean_clicks(world: &World, as_of: Option<NaiveDate>) -> (Vec<Click>, Vec
     let mut valid = Vec::new();
     let mut rejects = Vec::new();
     for (dt, row) in world.clicks.iter().filter(|(dt, _)| is_read(*dt, as_of)) {
-        let row = click_without_empty_text(row);
+        let row = click_without_empty_text(row, &world.settings);
         match clean_click(world, &formats, *dt, &row) {
             Ok(click) => valid.push(Valid {
                 dt: *dt,
@@ -133,7 +133,7 @@ pub fn clean_events(world: &World, as_of: Option<NaiveDate>) -> (Vec<Event>, Vec
     let mut valid = Vec::new();
     let mut rejects = Vec::new();
     for (dt, row) in world.orders.iter().filter(|(dt, _)| is_read(*dt, as_of)) {
-        let row = event_without_empty_text(row);
+        let row = event_without_empty_text(row, &world.settings);
         match clean_event(world, *dt, &row) {
             Ok(event) => valid.push(Valid {
                 dt: *dt,
@@ -144,7 +144,7 @@ pub fn clean_events(world: &World, as_of: Option<NaiveDate>) -> (Vec<Event>, Vec
                     row.amount,
                     [row.currency, row.product_id, row.category_id],
                     row.quantity,
-                    [row.country, row.reason],
+                    [row.country, row.reason, row.visitor_id],
                 ),
                 clean: event,
             }),
@@ -167,13 +167,18 @@ fn logged(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.is_empty())
 }
 
-fn click_without_empty_text(row: &RawClick) -> RawClick {
+/// In `buyer_id` and `visitor_id`, so do the words that stand for nobody.
+fn somebody(text: &Option<String>, settings: &Settings) -> Option<String> {
+    logged(text).filter(|text| !settings.nobody.contains(text))
+}
+
+fn click_without_empty_text(row: &RawClick, settings: &Settings) -> RawClick {
     RawClick {
         click_id: logged(&row.click_id),
         clicked_at: row.clicked_at,
         url: logged(&row.url),
-        buyer_id: logged(&row.buyer_id),
-        visitor_id: logged(&row.visitor_id),
+        buyer_id: somebody(&row.buyer_id, settings),
+        visitor_id: somebody(&row.visitor_id, settings),
         store_id: logged(&row.store_id),
         product_id: logged(&row.product_id),
         country: logged(&row.country),
@@ -181,14 +186,14 @@ fn click_without_empty_text(row: &RawClick) -> RawClick {
     }
 }
 
-fn event_without_empty_text(row: &RawEvent) -> RawEvent {
+fn event_without_empty_text(row: &RawEvent, settings: &Settings) -> RawEvent {
     RawEvent {
         event_id: logged(&row.event_id),
         event_type: logged(&row.event_type),
         event_at: row.event_at,
         order_id: logged(&row.order_id),
         line_id: logged(&row.line_id),
-        buyer_id: logged(&row.buyer_id),
+        buyer_id: somebody(&row.buyer_id, settings),
         store_id: logged(&row.store_id),
         amount: row.amount,
         currency: logged(&row.currency),
@@ -197,10 +202,11 @@ fn event_without_empty_text(row: &RawEvent) -> RawEvent {
         quantity: row.quantity,
         country: logged(&row.country),
         reason: logged(&row.reason),
+        visitor_id: somebody(&row.visitor_id, settings),
     }
 }
 
-/// C1 up to `unknown_link`, and C5.
+/// C1 up to `unknown_link`.
 fn clean_click(
     world: &World,
     formats: &[Regex],
@@ -222,7 +228,7 @@ fn clean_click(
         link_key: link_key.to_string(),
         publisher_id: link.publisher_id.clone(),
         tracking_id: link.tracking_id.clone(),
-        buyer_id: row.buyer_id.clone().or_else(|| buyer_of_visitor(world, &row.visitor_id)),
+        buyer_id: row.buyer_id.clone(),
         visitor_id: row.visitor_id.clone(),
         store_id: row.store_id.clone(),
         product_id: row.product_id.clone(),
@@ -253,16 +259,6 @@ fn link_at<'a>(world: &'a World, link_key: &str, at: DateTime<Utc>) -> Option<&'
 /// Half open, and an empty end is open.
 pub fn in_force(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, at: DateTime<Utc>) -> bool {
     from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to)
-}
-
-/// C5.
-fn buyer_of_visitor(world: &World, visitor_id: &Option<String>) -> Option<String> {
-    let visitor_id = visitor_id.as_ref()?;
-    world
-        .identities
-        .iter()
-        .find(|identity| identity.visitor_id == *visitor_id)
-        .map(|identity| identity.buyer_id.clone())
 }
 
 /// C2 up to `unknown_currency`.

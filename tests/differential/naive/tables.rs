@@ -55,6 +55,7 @@ pub fn event_row(event: &Event) -> Row {
         ("fx_rate", sale.and_then(|sale| decimal(sale.fx_rate, 8))),
         ("amount", sale.and_then(|sale| decimal(sale.amount, 2))),
         ("reason", event.logged.reason.clone()),
+        ("visitor_id", event.logged.visitor_id.clone()),
     ])
 }
 
@@ -98,6 +99,7 @@ pub fn conversion_rows(conversions: &[Conversion], dates: &DateRange) -> Vec<Row
             ("seconds_to_order", earned.map(|earned| earned.seconds_to_order.to_string())),
             ("commission_rate", earned.and_then(|earned| decimal(earned.commission_rate, 6))),
             ("rate_source", earned.and_then(|earned| text(earned.rate_source))),
+            ("matched_by", earned.and_then(|earned| text(earned.matched_by))),
         ]));
     }
     rows

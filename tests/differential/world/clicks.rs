@@ -13,8 +13,8 @@ impl Maker {
                 click_id: Some(self.fresh_id(&["c", "C", "ć,", "c\"/"])),
                 clicked_at: Some(self.instant()),
                 url: Some(self.url()),
-                buyer_id: self.dice.text_or_null(&BUYERS, 40),
-                visitor_id: self.dice.text_or_null(&VISITORS, 25),
+                buyer_id: self.buyer(),
+                visitor_id: self.visitor(25),
                 store_id: self.dice.text_or_null(&STORES, 15),
                 product_id: self.dice.text_or_null(&PRODUCTS, 30),
                 country: self.dice.text_or_null(&COUNTRIES, 20),
@@ -27,10 +27,34 @@ impl Maker {
                 click.buyer_id = earlier.buyer_id.clone();
                 click.visitor_id = earlier.visitor_id.clone();
                 click.clicked_at = earlier.clicked_at.map(|at| at + self.jitter());
+            } else if let Some(earlier) = clicks.last()
+                && earlier.buyer_id.is_none()
+                && self.dice.chance(30)
+            {
+                // The same visitor logs in, at once or later.
+                click.visitor_id = earlier.visitor_id.clone();
+                click.buyer_id = Some(self.dice.text(&BUYERS));
+                click.clicked_at = earlier.clicked_at.map(|at| at + self.within_window());
             }
             clicks.push(click);
         }
         clicks
+    }
+
+    fn buyer(&mut self) -> Option<String> {
+        if self.dice.chance(4) {
+            Some("0".to_string())
+        } else {
+            self.dice.text_or_null(&BUYERS, 40)
+        }
+    }
+
+    /// A visitor, hardly ever a word that stands for nobody.
+    pub fn visitor(&mut self, nulls: u32) -> Option<String> {
+        match self.dice.chance(4) {
+            true => Some("0".to_string()),
+            false => self.dice.text_or_null(&VISITORS, nulls),
+        }
     }
 
     fn url(&mut self) -> String {

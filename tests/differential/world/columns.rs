@@ -101,6 +101,7 @@ pub fn event_columns(rows: &[RawEvent]) -> Vec<Column> {
         optional("quantity", Values::Whole(rows.iter().map(|row| row.quantity).collect())),
         optional("country", texts(rows, |row| &row.country)),
         optional("reason", texts(rows, |row| &row.reason)),
+        optional("visitor_id", texts(rows, |row| &row.visitor_id)),
     ]
 }
 
@@ -145,5 +146,7 @@ pub fn identity_columns(rows: &[Identity]) -> Vec<Column> {
     vec![
         required("visitor_id", names(rows, |row| &row.visitor_id)),
         required("buyer_id", names(rows, |row| &row.buyer_id)),
+        optional("valid_from", ends(rows, |row| row.valid_from)),
+        optional("valid_to", ends(rows, |row| row.valid_to)),
     ]
 }

@@ -102,6 +102,16 @@ impl Maker {
         TimeDelta::microseconds(*self.dice.pick(&[0, 0, 0, -1, 1]))
     }
 
+    /// Some time of the window, often its very beginning or end.
+    pub fn within_window(&mut self) -> TimeDelta {
+        let window = TimeDelta::hours(self.settings.window_hours);
+        match self.dice.between(0, 9) {
+            0..=1 => window + self.jitter(),
+            2 => self.jitter(),
+            _ => TimeDelta::seconds(self.dice.between(1, window.num_seconds())),
+        }
+    }
+
     pub fn is_in_the_days(&self, at: DateTime<Utc>) -> bool {
         self.days.contains(&at.date_naive())
     }

@@ -20,8 +20,13 @@ impl Maker {
             };
             let click = self.dice.pick(clicks).clone();
             let (buyer_id, placed_at) = self.buyer_and_time(&click, identities);
+            let visitor_id = match self.dice.chance(50) {
+                true => click.visitor_id.clone(),
+                false => self.visitor(50),
+            };
             for _ in 0..self.dice.between(1, 3) {
                 let mut placed = self.placed(&order_id, &buyer_id, placed_at);
+                placed.visitor_id = visitor_id.clone();
                 if self.dice.chance(50)
                     && click.store_id.as_ref().is_some_and(|store_id| !store_id.is_empty())
                 {
@@ -102,6 +107,7 @@ impl Maker {
             category_id: None,
             quantity: None,
             country: self.dice.text_or_null(&COUNTRIES, 50),
+            visitor_id: None,
             reason: self.dice.text_or_null(&["too small", "he said \"no\", twice", "größe"], 70),
         }
     }
@@ -153,6 +159,9 @@ impl Maker {
                 again.amount = Some(self.amount());
                 again.buyer_id = Some(self.dice.text(&BUYERS));
             }
+            if self.dice.chance(50) {
+                again.visitor_id = self.visitor(20);
+            }
             self.follow_ups(&again, events);
             events.push(again.clone());
             last = again;
@@ -200,6 +209,7 @@ impl Maker {
                 currency: self.dice.text_or_null(&["USD", "XXX"], 80),
                 store_id: self.dice.text_or_null(&STORES, 80),
                 buyer_id: self.dice.text_or_null(&BUYERS, 80),
+                visitor_id: self.visitor(80),
                 ..self.event(order_id)
             });
         }
@@ -232,7 +242,7 @@ impl Maker {
         if event.order_id.as_deref() == Some("Vault") {
             return;
         }
-        match self.dice.between(0, 9) {
+        match self.dice.between(0, 10) {
             0 | 1 => event.event_at = event.event_at.map(|at| at + self.nudge()),
             2 => event.line_id = Some(self.dice.text(&["1", "2", "1-2"])),
             3 => event.store_id = self.dice.text_or_null(&STORES, 20),
@@ -246,6 +256,7 @@ impl Maker {
             6 => event.product_id = self.dice.text_or_null(&PRODUCTS, 40),
             7 => event.quantity = self.dice.chance(60).then_some(9),
             8 => event.country = self.dice.text_or_null(&COUNTRIES, 50),
+            9 => event.visitor_id = self.visitor(30),
             _ => event.reason = self.dice.text_or_null(&["a", "B", "ä"], 30),
         }
     }

@@ -112,17 +112,24 @@ impl Maker {
     pub fn identities(&mut self) -> Vec<Identity> {
         let mut identities = Vec::new();
         for visitor_id in VISITORS {
-            if self.dice.chance(50) {
-                identities.push(Identity {
-                    visitor_id: visitor_id.to_string(),
-                    buyer_id: self.dice.text(&BUYERS),
-                });
+            if !self.dice.chance(50) || self.is_nobody(visitor_id) {
+                continue;
+            }
+            for (valid_from, valid_to) in self.spans() {
+                let (visitor_id, buyer_id) = (visitor_id.to_string(), self.dice.text(&BUYERS));
+                if !self.is_nobody(&buyer_id) {
+                    identities.push(Identity { visitor_id, buyer_id, valid_from, valid_to });
+                }
             }
         }
         if self.dice.chance(10) {
             identities.clear();
         }
         identities
+    }
+
+    fn is_nobody(&self, word: &str) -> bool {
+        self.settings.nobody.iter().any(|nobody| nobody == word)
     }
 
     /// Validities of one key: touching or with gaps, never overlapping.

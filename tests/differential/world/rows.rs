@@ -34,6 +34,7 @@ pub struct RawEvent {
     pub quantity: Option<i64>,
     pub country: Option<String>,
     pub reason: Option<String>,
+    pub visitor_id: Option<String>,
 }
 
 pub struct Link {
@@ -68,4 +69,6 @@ pub struct FxRate {
 pub struct Identity {
     pub visitor_id: String,
     pub buyer_id: String,
+    pub valid_from: Option<DateTime<Utc>>,
+    pub valid_to: Option<DateTime<Utc>>,
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub scope: Scope,
     pub late_days: i64,
     pub order_horizon_days: i64,
+    pub from_logs: bool,
+    pub nobody: Vec<String>,
     pub formats: Vec<String>,
 }
 
@@ -64,6 +66,11 @@ impl Settings {
             scope: *dice.pick(&[Scope::Platform, Scope::Platform, Scope::Store]),
             late_days: dice.between(0, 3),
             order_horizon_days: if is_default { 90 } else { dice.between(2, 6) },
+            from_logs: dice.chance(50),
+            nobody: match dice.chance(30) {
+                true => vec!["0".to_string(), dice.text(&["v1", "v3", "42", "nobody's"])],
+                false => Vec::new(),
+            },
             formats,
         }
     }
@@ -102,6 +109,14 @@ impl Settings {
             &[
                 ("late_days", self.late_days.to_string(), "2"),
                 ("order_horizon_days", self.order_horizon_days.to_string(), "90"),
+            ],
+        );
+        let nobody: Vec<String> = self.nobody.iter().map(|word| quoted(word)).collect();
+        section(
+            "identity",
+            &[
+                ("from_logs", self.from_logs.to_string(), "false"),
+                ("nobody", format!("[{}]", nobody.join(", ")), "[]"),
             ],
         );
         section("links", &[("formats", format!("[\n{}]", formats.concat()), "")]);

@@ -40,7 +40,12 @@ pub fn columns(table: &str) -> &'static [Wanted] {
             ("valid_to", Required),
         ],
         "fx_rates" => &[("currency", Required), ("rate_date", Required), ("rate", Required)],
-        _ => &[("visitor_id", Required), ("buyer_id", Required)],
+        _ => &[
+            ("visitor_id", Required),
+            ("buyer_id", Required),
+            ("valid_from", Optional),
+            ("valid_to", Optional),
+        ],
     }
 }
 
@@ -67,10 +72,9 @@ pub fn build(
         rows.into_iter().map(|row| Line::read(table, file, row, complaints)).collect();
     match table {
         "fx_rates" => {
-            refuse_duplicates(table, file, &lines, complaints);
+            refuse_duplicates(file, &lines, complaints);
             until_the_next(&mut lines);
         }
-        "identities" => refuse_duplicates(table, file, &lines, complaints),
         _ => refuse_overlaps(table, file, &lines, complaints),
     }
     Ok(Draft { batch: batch(table, &lines)?, fingerprints: fingerprints(&lines) })
@@ -223,23 +227,17 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     zoned.or_else(naive).map(|time| time.trunc_subsecs(6))
 }
 
-fn refuse_duplicates(table: &str, file: &str, lines: &[Line], complaints: &mut Vec<String>) {
-    let (_, names) = key(table);
+/// Two rates of one currency and date. By the parsed date, so that two spellings of it are one.
+fn refuse_duplicates(file: &str, lines: &[Line], complaints: &mut Vec<String>) {
     let mut seen: HashMap<_, &Line> = HashMap::with_capacity(lines.len());
     for line in lines {
-        let text = |position: usize| names.get(position).and_then(|name| line.text(name));
-        // By the parsed date, so that two spellings of one date are one key.
-        let key = match line.rate_date {
-            Some(date) => (text(0), None, Some(date)),
-            None => (text(0), text(1), None),
-        };
-        let first = seen.entry(key).or_insert(line);
+        let Some((currency, date)) = line.text("currency").zip(line.rate_date) else { continue };
+        let first = seen.entry((currency, date)).or_insert(line);
         if !std::ptr::eq(*first, line) {
-            let key = match line.rate_date {
-                Some(date) => format!("currency {}, rate_date {date}", text(0).unwrap_or("")),
-                None => line.key(table),
-            };
-            complaints.push(format!("{file}: {key} is there twice: {} and {}", first.at, line.at));
+            complaints.push(format!(
+                "{file}: currency {currency}, rate_date {date} is there twice: {} and {}",
+                first.at, line.at
+            ));
         }
     }
 }
@@ -345,7 +343,7 @@ fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
             let dates: ArrayRef = Arc::new(dates.collect::<Date32Array>());
             vec![texts("currency"), ("rate_date", dates), rates(18, 8)?, from, to]
         }
-        _ => vec![texts("visitor_id"), texts("buyer_id")],
+        _ => vec![texts("visitor_id"), texts("buyer_id"), from, to],
     };
     Ok(RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, true)),

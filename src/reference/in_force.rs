@@ -1,9 +1,17 @@
 //! Digests of the rows of a reference table that are in force at some time. So a change is seen on
 //! the dates it concerns and on no others.
 
+use std::fmt::Write;
 use std::ops::Range;
 
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::Date32Type;
+use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::table::ends;
+use crate::days;
 
 /// A row's digest without its validity, and its validity (half open).
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +77,54 @@ fn sums(rows: &[Fingerprint]) -> Vec<u128> {
         sums.push(sum);
     }
     sums
+}
+
+/// The fingerprints of the rows of a table. An fx rate is in force until the next one of its
+/// currency, both from the beginning of their local date (C6).
+pub fn fingerprints(rows: &RecordBatch, zone: Tz) -> Vec<Fingerprint> {
+    const NOT_HASHED: [&str; 5] = ["valid_from", "valid_to", "joined_at", "left_at", "rate_date"];
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns());
+    let columns: Vec<&ArrayRef> = columns
+        .filter(|(field, _)| !NOT_HASHED.contains(&field.name().as_str()))
+        .map(|(_, column)| column)
+        .collect();
+    let mut content = String::new();
+    let mut fingerprints: Vec<Fingerprint> = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        content.clear();
+        for column in &columns {
+            let text = column.is_valid(row).then(|| array_value_to_string(column, row));
+            // Writing to a text cannot fail.
+            let _ = write!(content, "{text:?},");
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..16]);
+        let end = |times: &TimestampMicrosecondArray| {
+            times.is_valid(row).then(|| DateTime::from_timestamp_micros(times.value(row))).flatten()
+        };
+        let (from, to) = match ends(rows) {
+            Some((from, to)) => (end(from), end(to)),
+            None => (None, None),
+        };
+        fingerprints.push(Fingerprint { hash: u128::from_le_bytes(bytes), from, to });
+    }
+    until_the_next(rows, zone, &mut fingerprints);
+    fingerprints
+}
+
+fn until_the_next(rows: &RecordBatch, zone: Tz, fingerprints: &mut [Fingerprint]) {
+    let Some(dates) = rows.column_by_name("rate_date") else { return };
+    let (currencies, dates) = (rows.column(0).as_string_view(), dates.as_primitive::<Date32Type>());
+    let start = |row: usize| dates.value_as_date(row).map(|date| days::start_of(date, zone));
+    let mut order: Vec<usize> = (0..rows.num_rows()).collect();
+    order.sort_by_key(|row| (currencies.value(*row), dates.value(*row)));
+    for (position, row) in order.iter().enumerate() {
+        let next = order.get(position + 1);
+        let next = next.filter(|next| currencies.value(**next) == currencies.value(*row));
+        fingerprints[*row].from = start(*row);
+        fingerprints[*row].to = next.and_then(|next| start(*next));
+    }
 }
 
 /// The digest of a row that is in force during a part of the range.

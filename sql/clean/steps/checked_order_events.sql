@@ -4,7 +4,7 @@
 -- kind:   temporary
 -- split:  is_accepted
 -- reads:  raw.orders, reference.fx_rates, clean.repeated_ids
--- params: $dt, $dt_start, $first_dt, $late, $ahead, $late_days, $currency
+-- params: $dt, $dt_start, $first_dt, $late, $ahead, $late_days, $currency, $zone
 --
 -- Amounts arrive as exact text, whatever decimal type the log has. So "at most 4 decimals, by
 -- value" is a question about digits, and nothing is rounded before it is checked. A cast to fewer
@@ -24,23 +24,34 @@ with raw_orders as (
     where raw.dt = $dt
 ),
 
--- The rate for each UTC date on which an event of this landing date may have happened: the latest
--- rate on or before that date.
+rates as (
+    select
+        currency,
+        rate,
+        rate_date,
+        lead(rate_date) over (partition by currency order by rate_date) as next_date
+    from reference.fx_rates
+    where rate_date <= cast($dt + interval '1 day' as date)
+),
+
+-- The rate for each local date on which an event of this landing date may have happened: the latest
+-- rate on or before that date. West of UTC, the earliest event may be on the date before its UTC
+-- date. East of it, the latest is not yet on the date after: it is at most 01:00 UTC.
 fx_dates as (
     select
         currency,
         rate,
         unnest(
             generate_series(
-                greatest(rate_date, cast($dt - $late_days as date)),
-                least(
-                    cast(valid_to - interval '24 hours' as date),
+                greatest(rate_date, cast($dt - ($late_days + interval '1 day') as date)),
+                coalesce(
+                    cast(next_date - interval '1 day' as date),
                     cast($dt + interval '1 day' as date)
                 ),
                 interval '1 day'
             )
         ) as fx_date
-    from reference.fx_rates
+    from rates
 ),
 
 priced as (
@@ -51,7 +62,7 @@ priced as (
     from fx_dates
     right join raw_orders as raw
         on raw.currency = fx_dates.currency
-        and cast(raw.event_at as date) = fx_dates.fx_date
+        and local_date(raw.event_at, $zone) = fx_dates.fx_date
 ),
 
 converted as (

@@ -225,6 +225,7 @@ impl<'a> Cleaning<'a> {
             ("late_days", whole_days(reach.late_days())),
             ("dedup_days", whole_days(reach.dedup_days())),
             ("currency", text(&job.currency)),
+            ("zone", text(job.zone.name())),
         ]);
         params.extend(landing(first));
         params

@@ -5,9 +5,13 @@
 //! know how rows are used: SQL decides which one is in force for a click or an order.
 
 mod changes;
+mod complaints;
+mod repeats;
 mod sheet;
 mod source;
 mod table;
+mod times;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +26,8 @@ use crate::location::Location;
 use crate::model::{self, Model};
 use crate::stop::Stop;
 use crate::warehouse::{SourceFile, Warehouse};
+use sheet::Sheet;
+use table::Table;
 pub use changes::{Key, key_columns};
 
 /// The reference tables, by the name that the job file has for them.
@@ -32,13 +38,13 @@ const SMALL: u64 = 500_000;
 
 /// The checked reference tables of a job.
 pub struct Reference {
-    tables: BTreeMap<&'static str, Table>,
+    tables: BTreeMap<&'static str, Loaded>,
     /// The keys of rows that were added, changed or removed since the latest run.
     pub changed: BTreeSet<Key>,
 }
 
 /// One table as it is now.
-struct Table {
+struct Loaded {
     /// None: too large. The warehouse has the rows.
     rows: Option<RecordBatch>,
     /// Whether the rows are others than the warehouse has.
@@ -147,7 +153,7 @@ async fn load(
     engine: &Engine,
     name: &'static str,
     complaints: &mut Vec<String>,
-) -> Result<Option<(Table, BTreeSet<Key>)>, Stop> {
+) -> Result<Option<(Loaded, BTreeSet<Key>)>, Stop> {
     let model = model_of(name)?;
     let stored = &warehouse.table(model.name)?.files;
     let is_stored = !stored.is_empty();
@@ -172,52 +178,65 @@ async fn load(
                 true => Some(collect(engine, model).await?),
                 false => None,
             };
-            let table = Table { rows, is_new: false, count: stored_rows, source: Some(source) };
+            let table = Loaded { rows, is_new: false, count: stored_rows, source: Some(source) };
             return Ok(Some((table, BTreeSet::new())));
         }
         source::Found::Absent => {
-            let nothing = table::build(name, "", Vec::new(), job.zone, &[], complaints)?;
-            (as_stored(&nothing, model)?, None)
+            (as_stored(&Table::empty(name).batch()?, model)?, None)
         }
         source::Found::Changed(source, content) => {
             let known = complaints.len();
-            let file = location(job, name).map(Location::name).unwrap_or_default();
-            let rows = read(job, name, file, content, complaints).await?;
+            let rows = match location(job, name) {
+                Some(location) => read(job, name, location, content, complaints).await?,
+                None => return Ok(None),
+            };
             if complaints.len() > known {
                 return Ok(None);
             }
-            (as_stored(&rows, model)?, Some(source))
+            (as_stored(&rows.batch()?, model)?, Some(source))
         }
     };
     let changed = changes::between(engine, model, &rows).await?;
     let is_new = !is_stored || !changed.is_empty();
     let count = rows.num_rows() as u64;
     let rows = (is_new || count <= SMALL).then_some(rows);
-    Ok(Some((Table { rows, is_new, count, source }, changed)))
+    Ok(Some((Loaded { rows, is_new, count, source }, changed)))
 }
 
-/// The rows of a reference file. Complaints are added to `complaints`.
+/// Reads and checks one table. Complaints are added to `complaints`.
 async fn read(
     job: &Job,
     name: &'static str,
-    file: &str,
+    location: &Location,
     content: bytes::Bytes,
     complaints: &mut Vec<String>,
-) -> Result<RecordBatch> {
-    let file = file.to_owned();
-    let reading = file.clone();
+) -> Result<Table> {
+    let (reading, zone, nobody) = (location.clone(), job.zone, job.nobody.clone());
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
-    let read = move || sheet::read(&reading, content, table::columns(name));
-    let sheet = tokio::task::spawn_blocking(read).await;
-    let rows = match sheet.unwrap_or_else(|_| Err(vec![format!("{file}: is no readable Parquet")]))
-    {
-        Ok(rows) => rows,
-        Err(troubles) => {
-            complaints.extend(troubles);
-            Vec::new()
-        }
+    let read = move || {
+        let mut complaints = Vec::new();
+        let table = match Sheet::open(&reading, content, &table::wanted(name)) {
+            Ok(sheet) => Table::read(name, sheet, zone, &nobody, &mut complaints),
+            Err(troubles) => {
+                let file = reading.name();
+                complaints.extend(troubles.iter().map(|trouble| format!("{file}: {trouble}")));
+                Ok(Table::empty(name))
+            }
+        };
+        (table, complaints)
     };
-    table::build(name, &file, rows, job.zone, &[], complaints)
+    match tokio::task::spawn_blocking(read).await {
+        Ok((table, found)) => {
+            // What cannot be read is not asked for again.
+            let is_fine = found.is_empty();
+            complaints.extend(found);
+            if is_fine { table } else { Ok(Table::empty(name)) }
+        }
+        Err(_) => {
+            complaints.push(format!("{location}: is no readable Parquet"));
+            Ok(Table::empty(name))
+        }
+    }
 }
 
 /// The rows with the columns and types of the stored table.

@@ -22,7 +22,7 @@ pub enum Found {
 
 /// The settings that bear on how a reference file is read.
 pub fn settings(job: &Job) -> String {
-    format!("version={VERSION} time_zone={}", job.zone)
+    format!("version={VERSION} time_zone={} nobody={:?}", job.zone, job.nobody)
 }
 
 /// Looks for a file. Reads it whole only if it is not the one of `before`. None: there is no such

@@ -1,373 +1,413 @@
-//! From rows of text to one typed reference table: keys, validity, numbers, overlaps (B3).
+//! From a file to one typed reference table: keys, validity, numbers (B3).
+//!
+//! Works on columns. A text is made of a row only for a complaint about it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use anyhow::Result;
-use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
+use anyhow::{Result, anyhow};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::util::display::array_value_to_string;
+use chrono_tz::Tz;
 
-use super::sheet::Presence::{Optional, Required};
-use super::sheet::{At, Row, Wanted};
+use super::complaints::Complaints;
+use super::repeats::{Repeats, validity};
+use super::sheet::Presence::{self, Optional, Required};
+use super::sheet::{Piece, Sheet};
+use super::values::{self, Values};
+use crate::engine::functions::hash64::hashes;
+
+/// A column: its name, what it holds, and whether a file must have it.
+type Column = (&'static str, Kind, Presence);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A key, or whose row it is: never empty, without blanks around it.
+    Id,
+    /// Likewise, but it may be empty.
+    OptionalId,
+    /// Any text, or none.
+    Text,
+    /// What a rate is for.
+    Scope,
+    /// An end of a validity.
+    Instant,
+    Date,
+    /// A commission rate, from 0 to 1.
+    Rate,
+    FxRate,
+}
+
+use Kind::{Date, FxRate, Id, Instant, OptionalId, Rate, Scope, Text};
+
+impl Kind {
+    fn data_type(self) -> DataType {
+        match self {
+            Id | OptionalId | Text | Scope => DataType::Utf8View,
+            Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Date => DataType::Date32,
+            Rate => DataType::Decimal128(9, 6),
+            FxRate => DataType::Decimal128(18, 8),
+        }
+    }
+}
 
 /// The columns of each reference table, in the order of `docs/rules.md`.
-pub fn columns(table: &str) -> &'static [Wanted] {
+fn columns(table: &str) -> &'static [Column] {
     match table {
         "links" => &[
-            ("link_key", Required),
-            ("publisher_id", Required),
-            ("tracking_id", Optional),
-            ("valid_from", Required),
-            ("valid_to", Required),
+            ("link_key", Id, Required),
+            ("publisher_id", Id, Required),
+            ("tracking_id", Text, Optional),
+            ("valid_from", Instant, Required),
+            ("valid_to", Instant, Required),
         ],
-        "stores" => &[("store_id", Required), ("joined_at", Required), ("left_at", Required)],
+        "stores" => &[
+            ("store_id", Id, Required),
+            ("joined_at", Instant, Required),
+            ("left_at", Instant, Required),
+        ],
         "rates" => &[
-            ("scope", Required),
-            ("scope_id", Required),
-            ("store_id", Optional),
-            ("rate", Required),
-            ("valid_from", Required),
-            ("valid_to", Required),
+            ("scope", Scope, Required),
+            ("scope_id", Id, Required),
+            ("store_id", OptionalId, Optional),
+            ("rate", Rate, Required),
+            ("valid_from", Instant, Required),
+            ("valid_to", Instant, Required),
         ],
-        "fx_rates" => &[("currency", Required), ("rate_date", Required), ("rate", Required)],
+        "fx_rates" => {
+            &[("currency", Id, Required), ("rate_date", Date, Required), ("rate", FxRate, Required)]
+        }
         _ => &[
-            ("visitor_id", Required),
-            ("buyer_id", Required),
-            ("valid_from", Optional),
-            ("valid_to", Optional),
+            ("visitor_id", Id, Required),
+            ("buyer_id", Id, Required),
+            ("valid_from", Instant, Optional),
+            ("valid_to", Instant, Optional),
         ],
     }
 }
 
-/// The columns that may not be empty, and the columns that are the key of a row.
-fn key(table: &str) -> (&'static [&'static str], &'static [&'static str]) {
+/// The columns that a file of the table is searched for.
+pub fn wanted(table: &str) -> Vec<(&'static str, Presence)> {
+    columns(table).iter().map(|(name, _, presence)| (*name, *presence)).collect()
+}
+
+/// The columns that are the key of a row; they are the table's first.
+fn key(table: &str) -> &'static [&'static str] {
     match table {
-        "links" => (&["link_key", "publisher_id"], &["link_key"]),
-        "stores" => (&["store_id"], &["store_id"]),
-        "rates" => (&["scope_id"], &["scope", "scope_id", "store_id"]),
-        "fx_rates" => (&["currency", "rate_date"], &["currency", "rate_date"]),
-        _ => (&["visitor_id", "buyer_id"], &["visitor_id"]),
+        "links" => &["link_key"],
+        "stores" => &["store_id"],
+        "rates" => &["scope", "scope_id", "store_id"],
+        "fx_rates" => &["currency", "rate_date"],
+        _ => &["visitor_id"],
     }
 }
 
-/// Checks the rows of a table (B3) and builds its batch. Complaints are added to `complaints`. Rows
-/// of `fx_rates` get a validity: a rate is in force until the next one of its currency (C6).
-pub fn build(
-    table: &str,
-    file: &str,
-    rows: Vec<Row>,
-    _zone: chrono_tz::Tz,
-    _nobody: &[String],
-    complaints: &mut Vec<String>,
-) -> Result<RecordBatch> {
-    let mut lines: Vec<Line> =
-        rows.into_iter().map(|row| Line::read(table, file, row, complaints)).collect();
-    match table {
-        "fx_rates" => {
-            refuse_duplicates(table, file, &lines, complaints);
-            until_the_next(&mut lines);
-        }
-        _ => refuse_overlaps(table, file, &lines, complaints),
-    }
-    batch(table, &lines)
+/// A checked table. Its rows are decoded when they are asked for.
+#[derive(Debug, Clone)]
+pub struct Table {
+    name: &'static str,
+    /// None when there is no file: then there are no rows.
+    sheet: Option<Sheet>,
+    zone: Tz,
+    /// Rows of the file that equal an earlier one.
+    repeated: Arc<HashSet<usize>>,
 }
 
-/// One row: its texts by column, and what was parsed from them.
-struct Line {
-    at: At,
-    columns: &'static [Wanted],
-    cells: Vec<Option<String>>,
-    rate: i128,
-    rate_date: Option<NaiveDate>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-}
+impl Table {
+    pub fn empty(name: &'static str) -> Table {
+        Table { name, sheet: None, zone: Tz::UTC, repeated: Arc::default() }
+    }
 
-impl Line {
-    fn read(table: &str, file: &str, row: Row, complaints: &mut Vec<String>) -> Line {
-        let line = Line {
-            at: row.at,
-            columns: columns(table),
-            cells: row.cells,
-            rate: 0,
-            rate_date: None,
-            from: None,
-            to: None,
-        };
-        let mut complain = |trouble: String| {
-            complaints.push(format!("{file}: {}, {}: {trouble}", line.at, line.key(table)));
-        };
-        for column in key_columns(table) {
-            if line.text(column).is_none() {
-                complain(format!("{column} is empty"));
-            }
+    /// Reads and checks a file (B3). Times without a zone are of `zone`. The words of `nobody` stand
+    /// for no id in identities. Complaints are added to `complaints`.
+    pub fn read(
+        name: &'static str,
+        sheet: Sheet,
+        zone: Tz,
+        nobody: &[String],
+        complaints: &mut Vec<String>,
+    ) -> Result<Table> {
+        let mut found = Complaints::about(&sheet.file);
+        let mut table = Table { name, sheet: Some(sheet.clone()), zone, repeated: Arc::default() };
+        let nobody = if name == "identities" { nobody } else { &[] };
+        let hashes = table.judge_rows(&sheet, nobody, &mut found)?;
+        let hashes_of_several = of_several(hashes);
+        if !hashes_of_several.is_empty() {
+            let repeats = table.rows_with(&sheet, &hashes_of_several)?;
+            table.repeated = Arc::new(repeats.judge(&mut found)?);
         }
-        if table == "rates" {
-            match line.text("scope") {
-                Some("product" | "category" | "store") => {}
-                scope => complain(format!(
-                    "the scope \"{}\" is unknown; known are product, category and store",
-                    scope.unwrap_or_default()
-                )),
+        complaints.extend(found.texts());
+        Ok(table)
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        let field = |(name, kind, _): &Column| Field::new(*name, kind.data_type(), true);
+        Arc::new(Schema::new(columns(self.name).iter().map(field).collect::<Vec<_>>()))
+    }
+
+    /// The rows, in batches. Rows that are equal by value are there once.
+    pub fn batches(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let table = self.clone();
+        let pieces = self.sheet.as_ref().map(Sheet::pieces).transpose();
+        let pieces = pieces.map_err(|troubles| anyhow!(troubles.join("; ")))?;
+        let mut before = 0;
+        Ok(pieces.into_iter().flatten().map(move |piece| {
+            let piece = piece.map_err(|troubles| anyhow!(troubles.join("; ")))?;
+            let batch = table.convert(&piece)?.0;
+            let rows = before..before + piece.rows;
+            before = rows.end;
+            if table.repeated.is_empty() {
+                return Ok(batch);
             }
-        }
-        let rate = match table {
-            "rates" => line.number("rate", 6, 0, 1_000_000).unwrap_or_else(|found| {
-                complain(format!("the rate {found} is not from 0 to 1 with at most 6 decimals"));
-                0
-            }),
-            "fx_rates" => line.number("rate", 8, 1, 10_i128.pow(18) - 1).unwrap_or_else(|found| {
-                complain(format!(
-                    "the rate {found} is not positive with at most 8 decimals (and 10 digits \
-                         before the point)"
-                ));
-                0
-            }),
-            _ => 0,
-        };
-        let mut time = |column: &str| match line.text(column).map(|text| (text, instant(text))) {
-            None => None,
-            Some((_, Some(time))) => Some(time),
-            Some((text, None)) => {
-                complain(format!(
-                    "{column} \"{text}\" is no time; write it like 2026-01-31T12:00:00Z"
-                ));
-                None
-            }
-        };
-        let from = time("valid_from").or_else(|| time("joined_at"));
-        let to = time("valid_to").or_else(|| time("left_at"));
-        let rate_date = time("rate_date").map(|time| time.date_naive());
-        Line { rate, from, to, rate_date, ..line }
+            let is_first: BooleanArray =
+                rows.map(|row| Some(!table.repeated.contains(&row))).collect();
+            Ok(filter_record_batch(&batch, &is_first)?)
+        }))
     }
 
-    fn texts(&self) -> impl Iterator<Item = (&'static str, &Option<String>)> {
-        self.columns.iter().map(|(name, _)| *name).zip(&self.cells)
+    /// All rows in one batch.
+    pub fn batch(&self) -> Result<RecordBatch> {
+        let batches = self.batches()?.collect::<Result<Vec<_>>>()?;
+        Ok(concat_batches(&self.schema(), &batches)?)
     }
 
-    fn text(&self, column: &str) -> Option<&str> {
-        let (_, text) = self.texts().find(|(name, _)| *name == column)?;
-        text.as_deref()
-    }
-
-    /// The key, for messages and comparison: "link_key _ann".
-    fn key(&self, table: &str) -> String {
-        let parts: Vec<String> = key(table)
-            .1
-            .iter()
-            .map(|name| format!("{name} {}", self.text(name).unwrap_or("(empty)")))
-            .collect();
-        parts.join(", ")
-    }
-
-    /// A decimal by value, scaled to `decimals`, within `least..=most`. Errors: the text found.
-    fn number(
+    /// The hash of the key of each row that has a key and is ever in force. Complaints are added to
+    /// `complaints`.
+    fn judge_rows(
         &self,
-        column: &str,
-        decimals: usize,
-        least: i128,
-        most: i128,
-    ) -> Result<i128, String> {
-        let text = self.text(column).unwrap_or("(empty)").trim();
-        scaled(text, decimals)
-            .filter(|value| (least..=most).contains(value))
-            .ok_or_else(|| text.to_owned())
-    }
-}
-
-fn key_columns(table: &str) -> &'static [&'static str] {
-    key(table).0
-}
-
-/// "1.25" with 6 decimals is 1,250,000. None when it is no plain decimal or does not fit.
-fn scaled(text: &str, decimals: usize) -> Option<i128> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && !fraction.contains('.')
-        && digits.bytes().any(|byte| byte.is_ascii_digit());
-    if !all_digits || fraction.len() > decimals {
-        return None;
-    }
-    let value: i128 = format!("{whole}{fraction:0<decimals$}").parse().ok()?;
-    Some(sign * value)
-}
-
-/// A time with a zone, a time without (UTC), or a date (its 00:00 UTC). What is finer than a
-/// microsecond is cut off.
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Some(date.and_time(chrono::NaiveTime::MIN).and_utc());
-    }
-    let text = text.replacen(' ', "T", usize::from(!text.contains('T')));
-    let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"]
-        .iter()
-        .find_map(|format| DateTime::parse_from_str(&text, format).ok())
-        .map(|time| time.with_timezone(&Utc));
-    let naive = || {
-        let text = text.strip_suffix('Z').unwrap_or(&text);
-        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-            .map(|time| time.and_utc())
-    };
-    zoned.or_else(naive).map(|time| time.trunc_subsecs(6))
-}
-
-fn refuse_duplicates(table: &str, file: &str, lines: &[Line], complaints: &mut Vec<String>) {
-    let (_, names) = key(table);
-    let mut seen: HashMap<_, &Line> = HashMap::with_capacity(lines.len());
-    for line in lines {
-        let text = |position: usize| names.get(position).and_then(|name| line.text(name));
-        // By the parsed date, so that two spellings of one date are one key.
-        let key = match line.rate_date {
-            Some(date) => (text(0), None, Some(date)),
-            None => (text(0), text(1), None),
+        sheet: &Sheet,
+        nobody: &[String],
+        complaints: &mut Complaints,
+    ) -> Result<Vec<u64>> {
+        let mut all = Vec::new();
+        let pieces = match sheet.pieces() {
+            Ok(pieces) => pieces,
+            Err(troubles) => {
+                troubles.into_iter().for_each(|trouble| complaints.add("unreadable", || trouble));
+                return Ok(all);
+            }
         };
-        let first = seen.entry(key).or_insert(line);
-        if !std::ptr::eq(*first, line) {
-            let key = match line.rate_date {
-                Some(date) => format!("currency {}, rate_date {date}", text(0).unwrap_or("")),
-                None => line.key(table),
+        for piece in pieces {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(troubles) => {
+                    for trouble in troubles {
+                        complaints.add("unreadable lines", || trouble);
+                    }
+                    continue;
+                }
             };
-            complaints.push(format!("{file}: {key} is there twice: {} and {}", first.at, line.at));
+            let (batch, unfit) = match self.convert(&piece) {
+                Ok(converted) => converted,
+                Err(error) => {
+                    complaints.add("unreadable columns", || error.to_string());
+                    return Ok(all);
+                }
+            };
+            self.judge(&piece, &batch, &unfit, nobody, complaints);
+            let hashes = self.key_hashes(&batch)?;
+            let has_place = self.has_place(&batch);
+            all.extend(hashes.into_iter().zip(has_place).filter(|it| it.1).map(|(hash, _)| hash));
         }
+        Ok(all)
     }
-}
 
-fn refuse_overlaps(table: &str, file: &str, lines: &[Line], complaints: &mut Vec<String>) {
-    let mut by_key: HashMap<String, Vec<&Line>> = HashMap::new();
-    for line in lines {
-        let is_ever_in_force = line.from.zip(line.to).is_none_or(|(from, to)| from < to);
-        if is_ever_in_force {
-            by_key.entry(line.key(table)).or_default().push(line);
-        }
+    /// The table's columns of some rows, and for each column the rows that have no such value.
+    /// Errors: a column of a type that cannot be right.
+    fn convert(&self, piece: &Piece) -> Result<(RecordBatch, Vec<Vec<usize>>)> {
+        let columns = columns(self.name).iter().zip(&piece.columns);
+        let converted = columns.map(|((name, kind, _), column)| {
+            let values = match kind {
+                Id | OptionalId | Text | Scope => values::texts(column),
+                Instant => values::instants(column, self.zone),
+                Date => values::dates(column),
+                Rate => values::decimals(column, (9, 6), (0, 1_000_000)),
+                FxRate => values::decimals(column, (18, 8), (1, 10_i128.pow(18) - 1)),
+            };
+            values.map_err(|error| anyhow!("column {name}: {error}"))
+        });
+        let converted = converted.collect::<Result<Vec<Values>>>()?;
+        let (arrays, unfit) = converted.into_iter().map(|it| (it.array, it.unfit)).unzip();
+        Ok((RecordBatch::try_new(self.schema(), arrays)?, unfit))
     }
-    let mut found = Vec::new();
-    for (key, mut lines) in by_key {
-        lines.sort_by_key(|line| line.from);
-        let mut reaching = lines[0];
-        for line in &lines[1..] {
-            if reaching.to.is_none_or(|end| line.from.is_none_or(|start| start < end)) {
-                found.push(format!(
-                    "{file}: {key} is valid twice at once: {} ({}) and {} ({})",
-                    reaching.at,
-                    validity(reaching),
-                    line.at,
-                    validity(line)
-                ));
-            }
-            if reaching.to.is_some_and(|end| line.to.is_none_or(|other| other > end)) {
-                reaching = line;
-            }
-        }
-    }
-    found.sort();
-    complaints.extend(found);
-}
 
-fn validity(line: &Line) -> String {
-    let end = |time: Option<DateTime<Utc>>| match time {
-        Some(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-        None => "open".to_owned(),
-    };
-    format!("{} to {}", end(line.from), end(line.to))
-}
-
-/// Gives each fx rate its validity: from its date to the next date of its currency.
-fn until_the_next(lines: &mut [Line]) {
-    let start = |date: NaiveDate| date.and_time(chrono::NaiveTime::MIN).and_utc();
-    lines.sort_by(|one, other| {
-        (one.text("currency"), one.rate_date).cmp(&(other.text("currency"), other.rate_date))
-    });
-    for position in 0..lines.len() {
-        lines[position].from = lines[position].rate_date.map(start);
-        lines[position].to = match lines.get(position + 1) {
-            Some(next) if next.text("currency") == lines[position].text("currency") => {
-                next.rate_date.map(start)
-            }
-            _ => None,
-        };
-    }
-}
-
-fn batch(table: &str, lines: &[Line]) -> Result<RecordBatch> {
-    let texts = |column: &'static str| -> (&'static str, ArrayRef) {
-        (column, Arc::new(lines.iter().map(|line| line.text(column)).collect::<StringViewArray>()))
-    };
-    let times = |column: &'static str, time: fn(&Line) -> Option<DateTime<Utc>>| {
-        let micros = lines.iter().map(|line| time(line).map(|time| time.timestamp_micros()));
-        let array = micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
-        (column, Arc::new(array) as ArrayRef)
-    };
-    let rates = |precision: u8, scale: i8| -> Result<(&'static str, ArrayRef)> {
-        let values = lines.iter().map(|line| Some(line.rate)).collect::<Decimal128Array>();
-        Ok(("rate", Arc::new(values.with_precision_and_scale(precision, scale)?)))
-    };
-    let from = times("valid_from", |line| line.from);
-    let to = times("valid_to", |line| line.to);
-    let columns: Vec<(&str, ArrayRef)> = match table {
-        "links" => vec![texts("link_key"), texts("publisher_id"), texts("tracking_id"), from, to],
-        "stores" => vec![texts("store_id"), ("joined_at", from.1), ("left_at", to.1)],
-        "rates" => {
-            vec![texts("scope"), texts("scope_id"), texts("store_id"), rates(9, 6)?, from, to]
-        }
-        "fx_rates" => {
-            let dates = lines.iter().map(|line| {
-                line.rate_date.map(|date| date.signed_duration_since(NaiveDate::default()))
+    /// Complains about rows by themselves. `unfit` are rows without a fitting value, by column.
+    fn judge(
+        &self,
+        piece: &Piece,
+        batch: &RecordBatch,
+        unfit: &[Vec<usize>],
+        nobody: &[String],
+        complaints: &mut Complaints,
+    ) {
+        let mut complain = |kind: String, row: usize, trouble: &dyn Fn() -> String| {
+            complaints.add(&kind, || {
+                format!("{}, {}: {}", piece.at(row), self.key_of(batch, row), trouble())
             });
-            let dates = dates.map(|days| days.map(|days| days.num_days() as i32));
-            let dates: ArrayRef = Arc::new(dates.collect::<Date32Array>());
-            vec![texts("currency"), ("rate_date", dates), rates(18, 8)?, from, to]
+        };
+        for (position, (name, kind, _)) in columns(self.name).iter().enumerate() {
+            let column = batch.column(position);
+            let written = |row: usize| match piece.columns[position].is_null(row) {
+                true => "(empty)".to_owned(),
+                false => array_value_to_string(&piece.columns[position], row).unwrap_or_default(),
+            };
+            for row in unfit[position].iter().copied() {
+                complain(format!("{name} {}", kind.fault()), row, &|| {
+                    format!("{name} \"{}\" {}", written(row), kind.fault())
+                });
+            }
+            if matches!(kind, Id | Date | Rate | FxRate) && column.null_count() > 0 {
+                let is_empty = |row: &usize| column.is_null(*row) && !unfit[position].contains(row);
+                for row in (0..piece.rows).filter(is_empty) {
+                    complain(format!("{name} is empty"), row, &|| format!("{name} is empty"));
+                }
+            }
+            match kind {
+                Id | OptionalId => {
+                    for (row, text) in column.as_string_view().iter().enumerate() {
+                        let Some(text) = text else { continue };
+                        if has_blanks_around(text) {
+                            complain(format!("{name} has blanks around it"), row, &|| {
+                                format!("{name} {text:?} has blanks around it")
+                            });
+                        }
+                        if nobody.iter().any(|word| word == text) {
+                            complain(format!("{name} stands for nobody"), row, &|| {
+                                format!("{name} \"{text}\" stands for nobody ([identity] nobody)")
+                            });
+                        }
+                    }
+                }
+                Scope => {
+                    for (row, scope) in column.as_string_view().iter().enumerate() {
+                        let scope = scope.unwrap_or_default();
+                        if !["product", "category", "store"].contains(&scope) {
+                            complain("unknown scopes".to_owned(), row, &|| {
+                                format!(
+                                    "the scope \"{scope}\" is unknown; known are product, \
+                                     category and store"
+                                )
+                            });
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
-        _ => vec![texts("visitor_id"), texts("buyer_id"), from, to],
-    };
-    Ok(RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().map(|(name, array)| (name, array, true)),
-    )?)
+        if let Some((from, to)) = ends(batch) {
+            for row in (0..piece.rows).filter(|row| is_never(from, to, *row)) {
+                complain("ends where it begins, or before".to_owned(), row, &|| {
+                    format!("ends where it begins, or before: {}", validity(batch, row))
+                });
+            }
+        }
+    }
+
+    /// The key of a row, for messages: "link_key _ann".
+    fn key_of(&self, batch: &RecordBatch, row: usize) -> String {
+        describe_key(batch, key(self.name).len(), row)
+    }
+
+    /// Whether each row has a whole key and is ever in force.
+    fn has_place(&self, batch: &RecordBatch) -> Vec<bool> {
+        let may_not_be_empty = columns(self.name)[..key(self.name).len()]
+            .iter()
+            .zip(batch.columns())
+            .filter(|((_, kind, _), column)| *kind != OptionalId && column.null_count() > 0)
+            .map(|(_, column)| column)
+            .collect::<Vec<_>>();
+        let ends = ends(batch);
+        (0..batch.num_rows())
+            .map(|row| {
+                may_not_be_empty.iter().all(|column| column.is_valid(row))
+                    && !ends.is_some_and(|(from, to)| is_never(from, to, row))
+            })
+            .collect()
+    }
+
+    fn key_hashes(&self, batch: &RecordBatch) -> Result<Vec<u64>> {
+        Ok(hashes(&batch.columns()[..key(self.name).len()])?)
+    }
+
+    /// The rows whose key has one of these hashes.
+    fn rows_with(&self, sheet: &Sheet, wanted: &HashSet<u64>) -> Result<Repeats> {
+        let mut repeats = Repeats::new(self.schema(), key(self.name).len());
+        let mut before = 0;
+        for piece in sheet.pieces().into_iter().flatten() {
+            // What cannot be read has been complained about.
+            let Ok(piece) = piece else { continue };
+            let Ok((batch, _)) = self.convert(&piece) else { break };
+            let hashes = self.key_hashes(&batch)?;
+            let has_place = self.has_place(&batch);
+            let is_wanted = hashes.iter().zip(has_place);
+            let is_wanted: BooleanArray =
+                is_wanted.map(|(hash, is_fit)| Some(is_fit && wanted.contains(hash))).collect();
+            for row in (0..piece.rows).filter(|row| is_wanted.value(*row)) {
+                repeats.add(hashes[row], before + row, piece.at(row));
+            }
+            repeats.batches.push(filter_record_batch(&batch, &is_wanted)?);
+            before += piece.rows;
+        }
+        Ok(repeats)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals_are_read_by_value() {
-        assert_eq!(scaled("0.0850000", 6), Some(85_000));
-        assert_eq!(scaled(".5", 6), Some(500_000));
-        assert_eq!(scaled("-1", 6), Some(-1_000_000));
-        assert_eq!(scaled("0.0000001", 6), None);
-        assert_eq!(scaled("1.2.3", 6), None);
-        assert_eq!(scaled("1e-2", 6), None);
-        assert_eq!(scaled("", 6), None);
-    }
-
-    #[test]
-    fn times_without_zone_are_utc() {
-        let noon = "2026-01-31T12:00:00+00:00";
-        for text in [
-            "2026-01-31T12:00:00Z",
-            "2026-01-31 12:00",
-            "2026-01-31T13:00:00+01:00",
-            "2026-01-31 12:00Z",
-        ] {
-            assert_eq!(
-                instant(text).map(|time| time.to_rfc3339()).as_deref(),
-                Some(noon),
-                "{text}"
-            );
+impl Kind {
+    /// What is wrong with a value of another kind.
+    fn fault(self) -> &'static str {
+        match self {
+            Instant => "is no time; write it like 2026-01-31T12:00:00Z",
+            Date => "is no date; write it like 2026-01-31",
+            Rate => "is not from 0 to 1 with at most 6 decimals",
+            FxRate => "is not positive with at most 8 decimals (and 10 digits before the point)",
+            _ => "is no text",
         }
-        assert_eq!(
-            instant("2026-01-31").map(|time| time.to_rfc3339()).as_deref(),
-            Some("2026-01-31T00:00:00+00:00")
-        );
-        assert_eq!(instant("31.01.2026"), None);
     }
+}
+
+/// The hashes that are there more than once.
+fn of_several(mut hashes: Vec<u64>) -> HashSet<u64> {
+    hashes.sort_unstable();
+    hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
+/// "link_key _ann": the first columns of a row.
+pub fn describe_key(batch: &RecordBatch, columns: usize, row: usize) -> String {
+    let schema = batch.schema();
+    let parts = schema.fields().iter().zip(batch.columns()).take(columns);
+    let parts = parts.map(|(field, column)| match column.is_null(row) {
+        true => format!("{} (empty)", field.name()),
+        false => {
+            format!("{} {}", field.name(), array_value_to_string(column, row).unwrap_or_default())
+        }
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// Blanks of any kind. Most texts begin and end with a visible ASCII character.
+fn has_blanks_around(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic() => false,
+        _ => text.trim().len() < text.len(),
+    }
+}
+
+/// The two ends of a validity, in a table that has them.
+pub fn ends(batch: &RecordBatch) -> Option<Ends<'_>> {
+    let end = |names: [&str; 2]| {
+        let column = names.iter().find_map(|name| batch.column_by_name(name))?;
+        column.as_primitive_opt::<TimestampMicrosecondType>()
+    };
+    Some((end(["valid_from", "joined_at"])?, end(["valid_to", "left_at"])?))
+}
+
+/// When rows begin and end.
+pub type Ends<'a> = (&'a TimestampMicrosecondArray, &'a TimestampMicrosecondArray);
+
+fn is_never(from: &TimestampMicrosecondArray, to: &TimestampMicrosecondArray, row: usize) -> bool {
+    from.is_valid(row) && to.is_valid(row) && to.value(row) <= from.value(row)
 }

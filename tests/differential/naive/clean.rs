@@ -290,8 +290,8 @@ fn sale(world: &World, event_at: DateTime<Utc>, row: &RawEvent) -> Result<Sale, 
     if original_amount < Decimal::ZERO || !fits_the_log(original_amount) {
         return Err("bad_amount");
     }
-    let fx_rate =
-        row.currency.as_ref().and_then(|currency| fx_rate(world, currency, event_at.date_naive()));
+    let date = event_at.with_timezone(&world.settings.time_zone).date_naive();
+    let fx_rate = row.currency.as_ref().and_then(|currency| fx_rate(world, currency, date));
     let amount = fx_rate.map(|fx_rate| product_in_cents(original_amount, fx_rate));
     if amount.is_some_and(|amount| amount >= Decimal::from(10_i64.pow(16))) {
         return Err("bad_amount");
@@ -317,7 +317,7 @@ fn fits_the_log(amount: Decimal) -> bool {
     amount.normalize().scale() <= 4 && amount.abs() < Decimal::from(10_i64.pow(14))
 }
 
-/// C6: the rate with the latest date on or before `date`; 1 for the program's own currency.
+/// C6: the rate with the latest date on or before the local date; 1 for the program's own currency.
 fn fx_rate(world: &World, currency: &str, date: NaiveDate) -> Option<Decimal> {
     if currency == world.settings.currency {
         return Some(Decimal::ONE);

@@ -12,6 +12,10 @@ use rust_decimal::Decimal;
 use super::columns::Values;
 use super::files::Writer;
 
+/// Zones that a column of instants may have.
+const ZONES: [Option<&str>; 4] =
+    [Some("UTC"), Some("+00:00"), Some("America/New_York"), Some("+05:30")];
+
 impl Writer<'_> {
     pub fn array(&mut self, values: &Values) -> Result<ArrayRef> {
         if values.are_all_null() && self.dice.chance(30) {
@@ -21,7 +25,7 @@ impl Writer<'_> {
             Values::Text(values) => self.text_array(values),
             Values::Instant(values) => self.instant_array(values),
             Values::End(values) => self.end_array(values),
-            Values::Day(values) => Ok(day_array(values)),
+            Values::Day(values) => self.date_array(values),
             Values::Amount(values) => self.amount_array(values),
             Values::Whole(values) => Ok(Arc::new(Int64Array::from(values.clone()))),
         }
@@ -48,16 +52,43 @@ impl Writer<'_> {
     }
 
     fn end_array(&mut self, values: &[Option<DateTime<Utc>>]) -> Result<ArrayRef> {
-        if values.iter().flatten().all(|at| at.time() == NaiveTime::MIN) && self.dice.chance(50) {
+        let present = || values.iter().flatten();
+        if present().all(|at| self.date_alone(*at).is_some()) && self.dice.chance(50) {
             let days: Vec<Option<NaiveDate>> =
-                values.iter().map(|at| at.map(|at| at.date_naive())).collect();
+                values.iter().map(|at| self.date_alone((*at)?)).collect();
             return Ok(day_array(&days));
         }
-        self.instant_array(values)
+        if present().all(|at| self.local_time(*at).is_some()) && self.dice.chance(50) {
+            let local: Vec<Option<DateTime<Utc>>> =
+                values.iter().map(|at| Some(self.local_time((*at)?)?.and_utc())).collect();
+            return self.timestamps(&local, &[None]);
+        }
+        self.timestamps(values, &ZONES)
+    }
+
+    /// Dates, or midnights without a zone or of one.
+    fn date_array(&mut self, values: &[Option<NaiveDate>]) -> Result<ArrayRef> {
+        if self.dice.chance(60) {
+            return Ok(day_array(values));
+        }
+        let midnights: Vec<Option<DateTime<Utc>>> = values
+            .iter()
+            .map(|day| day.map(|day| day.and_time(NaiveTime::MIN).and_utc()))
+            .collect();
+        self.timestamps(&midnights, &[None, Some("UTC")])
+    }
+
+    fn instant_array(&mut self, values: &[Option<DateTime<Utc>>]) -> Result<ArrayRef> {
+        let zones = [&[None, None], &ZONES[..]].concat();
+        self.timestamps(values, &zones)
     }
 
     /// In a unit that holds every value exactly; nanoseconds may say more than is kept of them.
-    fn instant_array(&mut self, values: &[Option<DateTime<Utc>>]) -> Result<ArrayRef> {
+    fn timestamps(
+        &mut self,
+        values: &[Option<DateTime<Utc>>],
+        zones: &[Option<&str>],
+    ) -> Result<ArrayRef> {
         let are_all =
             |holds: fn(DateTime<Utc>) -> bool| values.iter().flatten().all(|at| holds(*at));
         let mut units = vec![TimeUnit::Microsecond, TimeUnit::Microsecond];
@@ -70,9 +101,7 @@ impl Writer<'_> {
         if are_all(|at| at.nanosecond() == 0) {
             units.push(TimeUnit::Second);
         }
-        let zones =
-            [None, None, Some("UTC"), Some("+00:00"), Some("America/New_York"), Some("+05:30")];
-        let (unit, zone) = (*self.dice.pick(&units), *self.dice.pick(&zones));
+        let (unit, zone) = (*self.dice.pick(&units), *self.dice.pick(zones));
         let whole: Vec<Option<i64>> = match unit {
             TimeUnit::Second => values.iter().map(|at| at.map(|at| at.timestamp())).collect(),
             TimeUnit::Millisecond => {

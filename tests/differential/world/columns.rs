@@ -14,8 +14,9 @@ pub struct Column {
 pub enum Values {
     Text(Vec<Option<String>>),
     Instant(Vec<Option<DateTime<Utc>>>),
-    /// An end of a validity: an instant, or a date alone for its 00:00 UTC.
+    /// An end of a validity: an instant, a local time, or a local date alone for its first instant.
     End(Vec<Option<DateTime<Utc>>>),
+    /// A date, or a midnight as written.
     Day(Vec<Option<NaiveDate>>),
     Amount(Vec<Option<Decimal>>),
     Whole(Vec<Option<i64>>),

@@ -9,7 +9,8 @@ use anyhow::Result;
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -21,6 +22,7 @@ use super::dice::Dice;
 pub struct Writer<'a> {
     pub dice: Dice,
     pub dir: &'a Path,
+    pub zone: Tz,
 }
 
 impl Writer<'_> {
@@ -135,26 +137,57 @@ impl Writer<'_> {
             Values::Instant(values) | Values::End(values) => {
                 values[row].map_or(String::new(), |at| self.instant_text(at))
             }
-            Values::Day(values) => values[row].map_or(String::new(), |day| day.to_string()),
-            Values::Amount(values) => {
-                values[row].map_or(String::new(), |amount| amount.to_string())
-            }
+            Values::Day(values) => values[row].map_or(String::new(), |day| self.day_text(day)),
+            Values::Amount(values) => values[row].map_or(String::new(), |amount| {
+                let zeros = if amount.scale() > 0 { self.dice.between(0, 2) } else { 0 };
+                format!("{amount}{}", "0".repeat(zeros as usize))
+            }),
             Values::Whole(values) => values[row].map_or(String::new(), |whole| whole.to_string()),
         }
     }
 
-    /// A date alone where it is 00:00 UTC; otherwise with a zone, with another zone, or without.
+    /// A date alone where it begins then, or a local time, or a time with a zone.
     fn instant_text(&mut self, at: DateTime<Utc>) -> String {
-        if at.time() == NaiveTime::MIN && self.dice.chance(60) {
-            return at.date_naive().to_string();
+        if let Some(date) = self.date_alone(at)
+            && self.dice.chance(60)
+        {
+            return date.to_string();
         }
         let two_hours_on = at + TimeDelta::hours(2);
-        match self.dice.between(0, 3) {
-            0 => at.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string(),
-            1 => at.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
-            2 => at.format("%Y-%m-%d %H:%M:%S%.f").to_string(),
-            _ => two_hours_on.format("%Y-%m-%dT%H:%M:%S%.f+02:00").to_string(),
+        match (self.local_time(at), self.dice.between(0, 3)) {
+            (Some(local), 0) => local.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
+            (Some(local), 1) => local.format("%Y-%m-%d %H:%M:%S%.f").to_string(),
+            (_, 2) => two_hours_on.format("%Y-%m-%dT%H:%M:%S%.f+02:00").to_string(),
+            _ => at.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string(),
         }
+    }
+
+    fn day_text(&mut self, day: NaiveDate) -> String {
+        let clock = self.dice.pick(&["", "", " 00:00", "T00:00:00Z", "T00:00:00.0-07:00"]);
+        format!("{day}{clock}")
+    }
+
+    /// The local date that begins at an instant.
+    pub fn date_alone(&self, at: DateTime<Utc>) -> Option<NaiveDate> {
+        let date = at.with_timezone(&self.zone).date_naive();
+        let before = (at - TimeDelta::microseconds(1)).with_timezone(&self.zone).date_naive();
+        (before < date).then_some(date)
+    }
+
+    /// The local time that stands for an instant. None for the later one of two.
+    pub fn local_time(&self, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+        let local = at.with_timezone(&self.zone).naive_local();
+        let is_meant = self.zone.from_local_datetime(&local).earliest()? == at;
+        is_meant.then_some(local)
+    }
+
+    /// All rows, in some worlds a few of them twice: equal rows count once.
+    pub fn some_twice<R: Clone>(&mut self, rows: &[R]) -> Vec<R> {
+        let mut all = rows.to_vec();
+        if self.dice.chance(30) {
+            all.extend(rows.iter().filter(|_| self.dice.chance(30)).cloned());
+        }
+        all
     }
 
     fn parquet(&mut self, path: &Path, columns: Vec<Column>) -> Result<()> {

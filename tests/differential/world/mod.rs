@@ -74,15 +74,16 @@ impl World {
     /// Files, column types and order of rows are drawn from the seed. The warehouse is to be at
     /// `dir/warehouse`.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
-        let mut writer = Writer { dice: Dice::new(!self.seed), dir };
+        let zone = self.settings.time_zone;
+        let mut writer = Writer { dice: Dice::new(!self.seed), dir, zone };
         writer.log("clicks", &self.landed_clicks, &self.clicks, columns::click_columns)?;
         writer.log("orders", &self.landed_orders, &self.orders, columns::event_columns)?;
         let references = [
-            ("links", columns::link_columns(&self.links)),
-            ("stores", columns::membership_columns(&self.stores)),
-            ("rates", columns::rate_columns(&self.rates)),
-            ("fx_rates", columns::fx_columns(&self.fx_rates)),
-            ("identities", columns::identity_columns(&self.identities)),
+            ("links", columns::link_columns(&writer.some_twice(&self.links))),
+            ("stores", columns::membership_columns(&writer.some_twice(&self.stores))),
+            ("rates", columns::rate_columns(&writer.some_twice(&self.rates))),
+            ("fx_rates", columns::fx_columns(&writer.some_twice(&self.fx_rates))),
+            ("identities", columns::identity_columns(&writer.some_twice(&self.identities))),
         ];
         let mut inputs =
             vec!["clicks = \"raw/clicks\"".to_string(), "orders = \"raw/orders\"".to_string()];

@@ -37,6 +37,7 @@ pub struct RawEvent {
     pub visitor_id: Option<String>,
 }
 
+#[derive(Clone)]
 pub struct Link {
     pub link_key: String,
     pub publisher_id: String,
@@ -45,12 +46,14 @@ pub struct Link {
     pub valid_to: Option<DateTime<Utc>>,
 }
 
+#[derive(Clone)]
 pub struct Membership {
     pub store_id: String,
     pub joined_at: Option<DateTime<Utc>>,
     pub left_at: Option<DateTime<Utc>>,
 }
 
+#[derive(Clone)]
 pub struct Rate {
     pub scope: &'static str,
     pub scope_id: String,
@@ -60,12 +63,14 @@ pub struct Rate {
     pub valid_to: Option<DateTime<Utc>>,
 }
 
+#[derive(Clone)]
 pub struct FxRate {
     pub currency: String,
     pub rate_date: NaiveDate,
     pub rate: Decimal,
 }
 
+#[derive(Clone)]
 pub struct Identity {
     pub visitor_id: String,
     pub buyer_id: String,

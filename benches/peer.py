@@ -573,7 +573,10 @@ def keep_ledger(script, job):
             select events.event_id, events.event_type as movement, events.moment,
                 list_position({turn}, events.event_type) as turn, events.reason,
                 events.original as event_original,
-                case when movement = 'refunded' then event_original else 0 end as asked,
+                coalesce(events.currency, lines.currency) as event_currency,
+                -- A refund in another currency than its line's gives nothing back.
+                case when movement = 'refunded' and event_currency = lines.currency
+                    then event_original else 0 end as asked,
                 lines.line_no, lines.original, lines.currency, lines.fx,
                 coalesce(lines.rate, 0) as known_rate
             from events
@@ -645,7 +648,8 @@ def keep_ledger(script, job):
             pending_commission, approved_commission,
             case when movement in ('placed', 'refunded') then event_original end
                 as original_amount,
-            case when movement in ('placed', 'refunded') then currency end as original_currency,
+            case when movement in ('placed', 'refunded') then event_currency end
+                as original_currency,
             reason
         from balanced
         """,

@@ -121,6 +121,7 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     let order_lines = collect("summary.order_lines").await?;
     let commission = collect("summary.commission").await?;
     let unbooked = collect("summary.unbooked_events").await?;
+    let foreign_refunds = collect("summary.refunds_in_another_currency").await?;
     let summary = &mut workspace.summary;
     for batch in order_lines {
         for row in 0..batch.num_rows() {
@@ -136,6 +137,9 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     for batch in unbooked {
         summary.repeated_placed_events += rows(&batch, 0, 0);
         summary.orphan_events += rows(&batch, 1, 0);
+    }
+    for batch in foreign_refunds {
+        summary.refunds_in_another_currency += rows(&batch, 0, 0);
     }
     Ok(())
 }

@@ -147,7 +147,7 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
                 row.get("pending_commission"),
                 row.get("approved_commission")
             ),
-            _ => "no effect".to_owned(),
+            _ => format!("no effect: {}", why_not(event)),
         };
         let words = match entry {
             None => "not booked in the ledger".to_owned(),
@@ -158,6 +158,24 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
         let _ = writeln!(told, "    {at}  {kind:<10}{words}");
     }
     let _ = writeln!(told);
+}
+
+/// Why an event of a line changes nothing (M1 to M5).
+fn why_not(event: &Row) -> String {
+    let kind = event.get("event_type");
+    match event.get("verdict").as_str() {
+        "another currency" => format!(
+            "it is in {}, and the line is in {}",
+            event.get("original_currency"),
+            event.get("line_currency")
+        ),
+        "nothing left" => "nothing is left to give back".to_owned(),
+        "not the first" => format!("the line was {kind} before"),
+        "completed before" => "the line was completed before".to_owned(),
+        "cancelled before" => "the line was cancelled before".to_owned(),
+        // The ledger differs from the rules, which say that the event has an effect.
+        _ => "by the ledger".to_owned(),
+    }
 }
 
 /// Writes the events that belong to no line above, and why.

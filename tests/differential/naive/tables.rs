@@ -51,7 +51,7 @@ pub fn event_row(event: &Event) -> Row {
         ("quantity", event.logged.quantity.map(|quantity| quantity.to_string())),
         ("country", event.logged.country.clone()),
         ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
-        ("original_currency", sale.map(|sale| sale.currency.clone())),
+        ("original_currency", original_amount.and(event.logged.currency.clone())),
         ("fx_rate", sale.and_then(|sale| decimal(sale.fx_rate, 8))),
         ("amount", sale.and_then(|sale| decimal(sale.amount, 2))),
         ("reason", event.logged.reason.clone()),
@@ -299,7 +299,11 @@ pub fn transaction_rows(ledger: &[Movement], dates: &DateRange) -> Vec<Row> {
             ("pending_commission", decimal(movement.pending_change, 2)),
             ("approved_commission", decimal(movement.approved_change, 2)),
             ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
-            ("original_currency", original_amount.map(|_| sale.currency.clone())),
+            (
+                "original_currency",
+                original_amount
+                    .map(|_| event.logged.currency.clone().unwrap_or(sale.currency.clone())),
+            ),
             ("reason", event.logged.reason.clone()),
         ]));
     }

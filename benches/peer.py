@@ -773,6 +773,19 @@ def write_reports(script, job):
             from movements inner join credits using (line_no)
             where status = 'attributed'""",
     )
+    script.write(
+        "unbooked_events",
+        f"""select {local_date('moment', job.offsets)} as report_date, event_id, event_type,
+                make_timestamptz(moment) as event_at, order_id, line_id,
+                case when event_type in ('placed', 'refunded') then original end
+                    as original_amount,
+                case when event_type in ('placed', 'refunded') then currency end
+                    as original_currency,
+                case when event_type = 'placed' then 'repetition' else 'orphan' end as why
+            from events
+            anti join movements using (event_id, moment)
+            where moment >= {job.start} and moment < {job.end}""",
+    )
 
 
 if __name__ == "__main__":

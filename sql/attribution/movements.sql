@@ -7,14 +7,16 @@
 -- reads:  attribution.ledger_events, attribution.ledger_lines
 -- params: $from, $zone
 --
--- An event belongs to the counting placed event of its line at or before it, if that one is within
--- the horizon. A movement is the change of a balance: the balance after the event minus the
--- balance before it. Facts about a whole line, such as when it was completed, are computed once per
--- line. The plain rule computes them once per event.
--- A cast to fewer decimals rounds half away from zero.
+-- Events without a counting placed event move nothing (A5, M7). A movement is the change of a
+-- balance: the balance after the event minus the balance before it. Facts about a whole line, such
+-- as when it was completed, are computed once per line. The plain rule computes them once per
+-- event. A cast to fewer decimals rounds half away from zero.
 with events as (
-    select *
+    select
+        event_key, line_key, event_id, movement, event_at, original_amount, original_currency,
+        given_back, reason, event_rank
     from attribution.ledger_events
+    where line_key is not null
 ),
 
 lines as (

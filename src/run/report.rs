@@ -48,6 +48,7 @@ pub async fn make_reports(
     }
     let params = workspace.params(dates);
     let promises = [
+        "audit.each_event_is_booked_or_not",
         "audit.money_is_never_null",
         "audit.orders_equal_the_ledger",
         "audit.refunds_equal_the_ledger",

@@ -25,7 +25,9 @@ use crate::run::attribution_params;
 use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
 use row::{Row, rows};
-use words::{OUTSIDERS, apart, tell_clicks, tell_movements, tell_rate, tell_unbooked};
+use words::{
+    OUTSIDERS, apart, tell_clicks, tell_movements, tell_orphaned, tell_rate, tell_unbooked,
+};
 
 /// The rules about an order. Later ones read earlier ones.
 const RULES: [&str; 4] =
@@ -55,15 +57,8 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     if !lines.is_empty() {
         story.tell_lines(&lines, &events, &booked, &mut told).await?;
     } else if !events.is_empty() {
-        let _ = writeln!(
-            told,
-            "order {order_id} has events, but none of its dates has conversions: its placed event \
-             has not landed, was rejected, repeats an earlier one, or its date was not run"
-        );
-        for event in &events {
-            let (at, kind) = (event.time("event_at"), event.get("event_type"));
-            let _ = writeln!(told, "  {at} {kind} ({})", event.get("event_id"));
-        }
+        let unbooked = story.rows("explain.unbooked", &order).await?;
+        tell_orphaned(order_id, &events, &unbooked, &mut told);
     }
     if !rejects.is_empty() {
         let _ = writeln!(told, "rejected events of order {order_id}");

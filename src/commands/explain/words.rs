@@ -206,6 +206,33 @@ pub fn tell_unbooked(events: &[Row], verdicts: &[Verdicts], told: &mut String) {
     }
 }
 
+/// Writes the events of an order without any line that counts, and what became of them.
+pub fn tell_orphaned(order_id: &str, events: &[Row], unbooked: &[Row], told: &mut String) {
+    let _ = writeln!(
+        told,
+        "order {order_id} has events, but none of its dates has conversions: its placed event has \
+         not landed, was rejected, repeats an earlier one, or its date was not run"
+    );
+    let same = ["line_id", "event_id", "event_at"];
+    for event in events {
+        let row =
+            unbooked.iter().find(|row| same.iter().all(|name| row.get(name) == event.get(name)));
+        let fate = match row.map(|row| (row.get("why"), row.get("report_date"))) {
+            None => "no report has it: its date was not run".to_owned(),
+            Some((why, date)) if why == "repetition" => {
+                format!("moved nothing on {date}: it repeats an earlier placed event of its line")
+            }
+            Some((_, date)) => format!(
+                "moved nothing on {date}: no placed event of its line counted at or before it \
+                 within the horizon"
+            ),
+        };
+        let (at, kind) = (event.time("event_at"), event.get("event_type"));
+        let (line, id) = (event.get("line_id"), event.get("event_id"));
+        let _ = writeln!(told, "  {at}  {kind:<10}line {line} ({id}): {fate}");
+    }
+}
+
 pub fn apart(earlier: Option<DateTime<Utc>>, later: Option<DateTime<Utc>>) -> String {
     match earlier.zip(later) {
         Some((earlier, later)) => spelled_out(later - earlier),

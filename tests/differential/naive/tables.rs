@@ -310,6 +310,34 @@ pub fn transaction_rows(ledger: &[Movement], dates: &DateRange) -> Vec<Row> {
     rows
 }
 
+/// A5, M7: the events that are in no movement, of whatever line.
+pub fn unbooked_rows(events: &[Event], ledger: &[Movement], dates: &DateRange) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for event in events {
+        let Some(report_date) = dates.of(event.event_at) else { continue };
+        if ledger.iter().any(|movement| std::ptr::eq(movement.event, event)) {
+            continue;
+        }
+        let (original_amount, why) = match &event.movement {
+            EventType::Placed(sale) => (Some(sale.original_amount), "repetition"),
+            EventType::Refunded(given_back) => (Some(*given_back), "orphan"),
+            _ => (None, "orphan"),
+        };
+        rows.push(row([
+            ("report_date", day(report_date)),
+            ("event_id", text(&event.event_id)),
+            ("event_type", text(event.movement.name())),
+            ("event_at", instant(event.event_at)),
+            ("order_id", text(&event.order_id)),
+            ("line_id", text(&event.line_id)),
+            ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
+            ("original_currency", original_amount.and(event.logged.currency.clone())),
+            ("why", text(why)),
+        ]));
+    }
+    rows
+}
+
 fn row<const N: usize>(columns: [(&str, Option<String>); N]) -> Row {
     columns.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }

@@ -573,7 +573,10 @@ def keep_ledger(script, job):
             select events.event_id, events.event_type as movement, events.moment,
                 list_position({turn}, events.event_type) as turn, events.reason,
                 events.original as event_original,
-                case when movement = 'refunded' then event_original else 0 end as asked,
+                coalesce(events.currency, lines.currency) as event_currency,
+                -- A refund in another currency than its line's gives nothing back.
+                case when movement = 'refunded' and event_currency = lines.currency
+                    then event_original else 0 end as asked,
                 lines.line_no, lines.original, lines.currency, lines.fx,
                 coalesce(lines.rate, 0) as known_rate
             from events
@@ -645,7 +648,8 @@ def keep_ledger(script, job):
             pending_commission, approved_commission,
             case when movement in ('placed', 'refunded') then event_original end
                 as original_amount,
-            case when movement in ('placed', 'refunded') then currency end as original_currency,
+            case when movement in ('placed', 'refunded') then event_currency end
+                as original_currency,
             reason
         from balanced
         """,
@@ -768,6 +772,19 @@ def write_reports(script, job):
                 original_amount, original_currency, reason
             from movements inner join credits using (line_no)
             where status = 'attributed'""",
+    )
+    script.write(
+        "unbooked_events",
+        f"""select {local_date('moment', job.offsets)} as report_date, event_id, event_type,
+                make_timestamptz(moment) as event_at, order_id, line_id,
+                case when event_type in ('placed', 'refunded') then original end
+                    as original_amount,
+                case when event_type in ('placed', 'refunded') then currency end
+                    as original_currency,
+                case when event_type = 'placed' then 'repetition' else 'orphan' end as why
+            from events
+            anti join movements using (event_id, moment)
+            where moment >= {job.start} and moment < {job.end}""",
     )
 
 

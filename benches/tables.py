@@ -12,6 +12,7 @@ TABLES = {
     "report/orders": "report_date",
     "report/refunds": "report_date",
     "report/transaction_details": "report_date",
+    "report/unbooked_events": "report_date",
 }
 
 

@@ -33,6 +33,8 @@ pub struct Summary {
     pub orphan_events: u64,
     /// Repeated placed events of the report dates, which do not count (A5).
     pub repeated_placed_events: u64,
+    /// Refunds of the report dates in another currency than their line's, without effect (M1).
+    pub refunds_in_another_currency: u64,
     /// Dates written, by table.
     pub written: BTreeMap<String, Vec<NaiveDate>>,
     /// Reference tables whose rows changed since the run before.
@@ -110,6 +112,12 @@ impl fmt::Display for Summary {
             "{:<34}{:>16}",
             "repeated placed events",
             grouped(self.repeated_placed_events)
+        )?;
+        writeln!(
+            f,
+            "{:<34}{:>16}",
+            "refunds in another currency",
+            grouped(self.refunds_in_another_currency)
         )?;
         for (table, dates) in &self.written {
             let noun = if dates.len() == 1 { "date" } else { "dates" };

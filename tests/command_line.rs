@@ -62,14 +62,14 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_demo_shows_four_reports_and_refuses_a_folder_in_use() {
+fn the_demo_shows_all_reports_and_refuses_a_folder_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo").display().to_string();
     let arguments =
         ["demo", &dir, "--days", "5", "--clicks-per-day", "300", "--orders-per-day", "60"];
     let shown = lookback(&arguments);
     assert_exit(&shown, 0);
-    for report in ["traffic", "orders", "refunds", "transaction details"] {
+    for report in ["traffic", "orders", "refunds", "transaction details", "unbooked events"] {
         assert!(stdout(&shown).contains(report), "{}", stdout(&shown));
     }
     let again = lookback(&arguments);

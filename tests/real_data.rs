@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 const LOOKBACK: &str = env!("CARGO_BIN_EXE_lookback");
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "clean.clicks",
     "clean.order_events",
     "clean.rejects",
@@ -19,6 +19,7 @@ const TABLES: [&str; 8] = [
     "report.orders",
     "report.refunds",
     "report.transaction_details",
+    "report.unbooked_events",
 ];
 
 fn main() {

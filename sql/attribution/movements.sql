@@ -7,14 +7,16 @@
 -- reads:  attribution.ledger_events, attribution.ledger_lines
 -- params: $from, $zone
 --
--- An event belongs to the counting placed event of its line at or before it, if that one is within
--- the horizon. A movement is the change of a balance: the balance after the event minus the
--- balance before it. Facts about a whole line, such as when it was completed, are computed once per
--- line. The plain rule computes them once per event.
--- A cast to fewer decimals rounds half away from zero.
+-- Events without a counting placed event move nothing (A5, M7). A movement is the change of a
+-- balance: the balance after the event minus the balance before it. Facts about a whole line, such
+-- as when it was completed, are computed once per line. The plain rule computes them once per
+-- event. A cast to fewer decimals rounds half away from zero.
 with events as (
-    select *
+    select
+        event_key, line_key, event_id, movement, event_at, original_amount, original_currency,
+        given_back, reason, event_rank
     from attribution.ledger_events
+    where line_key is not null
 ),
 
 lines as (
@@ -23,7 +25,6 @@ lines as (
         status,
         coalesce(commission_rate, 0) as commission_rate,
         original_amount,
-        original_currency,
         fx_rate
     from attribution.ledger_lines
 ),
@@ -90,16 +91,16 @@ decided as (
 ),
 
 refunds as (
-    select line_key, event_id, event_at, original_amount
+    select line_key, event_id, event_at, given_back
     from events
-    where movement = 'refunded'
+    where given_back is not null
 ),
 
--- The refunds of the line up to each event, the event itself included.
+-- The refunds of the line, in its currency, up to each event, the event itself included.
 asked_back as (
     select
         events.event_key,
-        sum(refunds.original_amount) as refunds_asked
+        sum(refunds.given_back) as refunds_asked
     from refunds
     inner join events
         on refunds.line_key = events.line_key
@@ -117,11 +118,12 @@ judged as (
         events.movement,
         events.event_at,
         events.original_amount,
+        events.original_currency,
+        events.given_back,
         events.reason,
         decided.status,
         decided.commission_rate,
         decided.original_amount as line_original,
-        decided.original_currency as line_currency,
         decided.fx_rate as line_fx_rate,
         coalesce(asked_back.refunds_asked, 0) as refunds_asked,
         coalesce(movement = 'paid' and event_id = booking_id and event_at = booked_at, false)
@@ -151,11 +153,7 @@ valued as (
     select
         judged.*,
         greatest(line_original - refunds_asked, 0) as left_after,
-        greatest(
-            line_original - refunds_asked
-                + case when movement = 'refunded' then original_amount else 0 end,
-            0
-        ) as left_before
+        greatest(line_original - refunds_asked + coalesce(given_back, 0), 0) as left_before
     from judged
 ),
 
@@ -214,6 +212,7 @@ select
     pending_after - pending_before as pending_commission,
     approved_after - approved_before as approved_commission,
     original_amount,
-    case when movement in ('placed', 'refunded') then line_currency end as original_currency,
+    original_currency,
+    movement = 'refunded' and given_back is null as is_in_another_currency,
     reason
 from balanced

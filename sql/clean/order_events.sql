@@ -20,8 +20,8 @@
 --   category_id        text           the product's category, as logged
 --   quantity           count          number of pieces, as logged
 --   country            text           the order's country, as logged
---   original_amount    decimal(18,4)  placed and refunded events: amount in the line's currency
---   original_currency  text           placed events: the line's currency
+--   original_amount    decimal(18,4)  placed and refunded events: amount in their currency
+--   original_currency  text           placed and refunded events: the currency, as logged
 --   fx_rate            decimal(18,8)  placed events: program currency for one unit
 --   amount             money          placed events: amount in program currency
 --   reason             text           why it was cancelled or refunded, as logged
@@ -56,7 +56,7 @@ select
     quantity,
     country,
     case when event_type in ('placed', 'refunded') then exact_amount end as original_amount,
-    case when event_type = 'placed' then currency end as original_currency,
+    case when event_type in ('placed', 'refunded') then currency end as original_currency,
     case when event_type = 'placed' then fx_rate end as fx_rate,
     case when event_type = 'placed' then cast(program_amount as decimal(18, 2)) end as amount,
     reason,

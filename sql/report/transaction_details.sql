@@ -30,8 +30,8 @@
 --   sale_amount          money          change of the line's net amount
 --   pending_commission   money          change of the pending commission
 --   approved_commission  money          change of the approved commission
---   original_amount      decimal(18,4)  the event's amount, in the line's currency
---   original_currency    text           the line's currency; placed and refunded events only
+--   original_amount      decimal(18,4)  placed and refunded events: the event's own amount
+--   original_currency    text           its currency: the one it names, else the line's
 --   reason               text           why it was cancelled or refunded, as logged
 with movements as (
     select *

@@ -7,8 +7,9 @@
 --
 -- The net amount is what is left after refunds. Payment forecasts its commission as pending,
 -- completion turns pending into approved, cancellation sets pending to zero. A movement is the
--- change of a balance from one event to the next. A cast to fewer decimals rounds half away from
--- zero.
+-- change of a balance from one event to the next. A refund that names another currency than its
+-- line's gives nothing back. The verdict says why an event had no effect. A cast to fewer decimals
+-- rounds half away from zero.
 with events as (
     select
         lines.order_id,
@@ -16,11 +17,17 @@ with events as (
         lines.placed_at,
         coalesce(lines.commission_rate, 0) as commission_rate,
         placed.original_amount as line_amount,
+        placed.original_currency as line_currency,
         placed.fx_rate,
         events.event_id,
         events.event_type,
         events.event_at,
         events.original_amount,
+        coalesce(events.original_currency, placed.original_currency) as original_currency,
+        events.event_type = 'refunded'
+            and coalesce(events.original_currency, placed.original_currency)
+                <> placed.original_currency
+            as is_in_another_currency,
         case events.event_type
             when 'placed' then 1
             when 'paid' then 2
@@ -50,8 +57,12 @@ so_far as (
         sum(case when event_type = 'paid' then 1 else 0 end) over so_far as times_paid,
         sum(case when event_type = 'completed' then 1 else 0 end) over so_far as times_completed,
         sum(case when event_type = 'cancelled' then 1 else 0 end) over so_far as times_cancelled,
-        sum(case when event_type = 'refunded' then original_amount else 0 end) over so_far
-            as refunds
+        sum(
+            case
+                when event_type = 'refunded' and not is_in_another_currency then original_amount
+                else 0
+            end
+        ) over so_far as refunds
     from events
     window so_far as (
         partition by order_id, line_id, placed_at
@@ -96,7 +107,17 @@ balances as (
             else 0
         end as pending,
         case when is_completed then cast(net_amount * commission_rate as decimal(18, 2)) else 0 end
-            as approved
+            as approved,
+        event_type = 'placed'
+            or is_booking
+            or is_completion
+            or is_cancellation
+            or (event_type = 'refunded' and left_amount < left_before) as is_effective,
+        case event_type
+            when 'paid' then times_paid
+            when 'completed' then times_completed
+            when 'cancelled' then times_cancelled
+        end as times_so_far
     from completed
 )
 
@@ -107,11 +128,17 @@ select
     event_id,
     event_type,
     event_at,
-    event_type = 'placed'
-        or is_booking
-        or is_completion
-        or is_cancellation
-        or (event_type = 'refunded' and left_amount < left_before) as is_effective,
+    is_effective,
+    case
+        when is_effective then 'effective'
+        when is_in_another_currency then 'another currency'
+        when event_type = 'refunded' then 'nothing left'
+        when times_so_far > 1 then 'not the first'
+        when times_completed > 0 and event_type <> 'completed' then 'completed before'
+        else 'cancelled before'
+    end as verdict,
+    original_currency,
+    line_currency,
     net_amount - coalesce(lag(net_amount) over earlier, 0) as sale_amount,
     pending - coalesce(lag(pending) over earlier, 0) as pending_commission,
     approved - coalesce(lag(approved) over earlier, 0) as approved_commission

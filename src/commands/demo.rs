@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// A title and a query for each report.
-const SHOWCASE: [(&str, &str); 4] = [
+const SHOWCASE: [(&str, &str); 5] = [
     (
         "traffic: publishers by clicks",
         "select publisher_id, sum(clicks) as clicks, sum(visitors) as visitors, \
@@ -42,6 +42,12 @@ const SHOWCASE: [(&str, &str); 4] = [
          sale_amount, pending_commission, approved_commission \
          from report.transaction_details where approved_commission <> 0 \
          order by event_at desc, event_id limit 8",
+    ),
+    (
+        "unbooked events: what moved nothing, because its line was placed before or never",
+        "select why, event_type, count(*) as events, sum(original_amount) as original_amount, \
+         min(report_date) as first_date, max(report_date) as last_date \
+         from report.unbooked_events group by why, event_type order by events desc, why, event_type",
     ),
 ];
 

@@ -15,6 +15,7 @@ use super::dice::mix;
 use super::landing::Arrival;
 use super::orders::{Event, EventFlaw, Line, Step};
 use super::parts::Table;
+use super::people::Currency;
 
 /// The raw order log.
 pub const LOG: Table<Event> = Table { distinct: &["event_id", "order_id", "buyer_id"], batch };
@@ -50,7 +51,7 @@ fn batch(events: &[Arrival<Event>], catalog: &Catalog) -> Result<RecordBatch> {
         let store = product.map(|product| catalog.stores[usize::from(product.store)].id.as_str());
         append_buyer(&mut buyer_id, placed, event, &mut text);
         store_id.append_option(store.filter(|_| event.flaw != Some(EventFlaw::NoStore)));
-        currency.append_option(placed.and_then(|line| shown_currency(event, line)));
+        currency.append_option(shown_currency(event));
         product_id.append_option(product.map(|product| product.id.as_str()));
         category_id.append_option(product.map(|product| product.category));
         quantity.append_option(placed.map(|line| i64::from(line.quantity)));
@@ -183,10 +184,19 @@ fn append_buyer(
     }
 }
 
-fn shown_currency(event: &Event, line: Line) -> Option<&'static str> {
-    match event.flaw {
-        Some(EventFlaw::UnknownCurrency) if event.seed.is_multiple_of(2) => None,
-        Some(EventFlaw::UnknownCurrency) => Some("SEK"),
-        _ => Some(line.currency.code()),
+/// Half of the refunds name no currency. A few name another one than their line's.
+fn shown_currency(event: &Event) -> Option<&'static str> {
+    let own = event.line.currency;
+    match (event.step, event.flaw, event.seed >> 32) {
+        (Step::Placed, Some(EventFlaw::UnknownCurrency), _) => {
+            (!event.seed.is_multiple_of(2)).then_some("SEK")
+        }
+        (Step::Placed, ..) => Some(own.code()),
+        (Step::Refunded { .. }, _, dice) if dice.is_multiple_of(80) => Some(match own {
+            Currency::Usd => Currency::Eur.code(),
+            _ => Currency::Usd.code(),
+        }),
+        (Step::Refunded { .. }, _, dice) => dice.is_multiple_of(2).then_some(own.code()),
+        _ => None,
     }
 }

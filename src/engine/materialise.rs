@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -225,8 +225,19 @@ impl Engine {
 
     /// Registers a batch as a temporary table.
     pub async fn register_rows(&self, name: &str, batch: RecordBatch) -> Result<()> {
-        let schema = batch.schema();
-        let stream = futures::stream::iter([Ok(batch)]);
+        self.register_batches(name, batch.schema(), [Ok(batch)]).await
+    }
+
+    /// Registers batches as a temporary table.
+    pub async fn register_batches<I>(&self, name: &str, schema: SchemaRef, batches: I) -> Result<()>
+    where
+        I: IntoIterator<Item = Result<RecordBatch>>,
+        I::IntoIter: Send + 'static,
+    {
+        let batches = batches
+            .into_iter()
+            .map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
+        let stream = futures::stream::iter(batches);
         let stream = RecordBatchStreamAdapter::new(schema.clone(), stream);
         let parts = self.scratch.writing(name, None).write(Box::pin(stream)).await?;
         self.register_temporary(name, &schema, parts)?;

@@ -45,30 +45,42 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// The keys of rows that only one side has: the stored table, or `rows`. Compares hashes of rows, so
-/// that neither side has to be in memory twice.
-pub async fn between(
+/// The keys of rows that only one side has, the stored table or `rows`, and the number of `rows`.
+/// Compares hashes of rows, so that neither side has to be in memory.
+pub async fn between<R>(
     engine: &Engine,
     model: &'static Model,
-    rows: &RecordBatch,
-) -> Result<BTreeSet<Key>> {
-    let now = sorted(hashes(rows.columns())?);
+    rows: impl Fn() -> Result<R>,
+) -> Result<(BTreeSet<Key>, u64)>
+where
+    R: Iterator<Item = Result<RecordBatch>>,
+{
+    let mut now = Vec::new();
+    for batch in rows()? {
+        now.extend(hashes(batch?.columns())?);
+    }
     let mut before = Vec::new();
     let mut stored = engine.table(model.name).await?.execute_stream().await?;
     while let Some(batch) = stored.try_next().await? {
         before.extend(hashes(batch.columns())?);
     }
-    let before = sorted(before);
+    let count = now.len() as u64;
+    let (now, before) = (sorted(now), sorted(before));
     let only_now = only(&now, &before);
     let only_before = only(&before, &now);
-    let mut keys = keys(model, rows, &only_now)?;
+    let mut changed = BTreeSet::new();
+    if !only_now.is_empty() {
+        for batch in rows()? {
+            changed.extend(keys(model, &batch?, |hash| only_now.contains(&hash))?);
+        }
+    }
     if !only_before.is_empty() {
         let mut stored = engine.table(model.name).await?.execute_stream().await?;
         while let Some(batch) = stored.try_next().await? {
-            keys.extend(self::keys(model, &batch, &only_before)?);
+            changed.extend(keys(model, &batch, |hash| only_before.contains(&hash))?);
         }
     }
-    Ok(keys)
+    Ok((changed, count))
 }
 
 fn sorted(mut hashes: Vec<u64>) -> Vec<u64> {
@@ -86,12 +98,14 @@ fn only(these: &[u64], others: &[u64]) -> HashSet<u64> {
     these.iter().filter(is_missing).copied().collect()
 }
 
-fn keys(model: &Model, rows: &RecordBatch, wanted: &HashSet<u64>) -> Result<BTreeSet<Key>> {
-    if wanted.is_empty() {
-        return Ok(BTreeSet::new());
-    }
+/// The keys of the rows with wanted hashes.
+fn keys(
+    model: &Model,
+    rows: &RecordBatch,
+    is_wanted: impl Fn(u64) -> bool,
+) -> Result<BTreeSet<Key>> {
     let is_wanted: BooleanArray =
-        hashes(rows.columns())?.iter().map(|hash| Some(wanted.contains(hash))).collect();
+        hashes(rows.columns())?.iter().map(|hash| Some(is_wanted(*hash))).collect();
     let rows = filter_record_batch(rows, &is_wanted)?;
     let table = super::TABLES.into_iter().find(|name| model.name.ends_with(&format!(".{name}")));
     let table = table.with_context(|| format!("{}: no reference table", model.name))?;

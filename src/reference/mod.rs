@@ -26,9 +26,9 @@ use crate::location::Location;
 use crate::model::{self, Model};
 use crate::stop::Stop;
 use crate::warehouse::{SourceFile, Warehouse};
+pub use changes::{Key, key_columns};
 use sheet::Sheet;
 use table::Table;
-pub use changes::{Key, key_columns};
 
 /// The reference tables, by the name that the job file has for them.
 pub const TABLES: [&str; 5] = ["links", "stores", "rates", "fx_rates", "identities"];
@@ -45,13 +45,22 @@ pub struct Reference {
 
 /// One table as it is now.
 struct Loaded {
-    /// None: too large. The warehouse has the rows.
-    rows: Option<RecordBatch>,
+    rows: Rows,
     /// Whether the rows are others than the warehouse has.
     is_new: bool,
     count: u64,
     /// None when the job names no file.
     source: Option<SourceFile>,
+}
+
+/// Where a table's rows are.
+enum Rows {
+    /// In memory: there are few.
+    Here(RecordBatch),
+    /// In the file, which is decoded when they are asked for.
+    InFile(Table),
+    /// In the warehouse.
+    Stored,
 }
 
 impl Reference {
@@ -99,8 +108,9 @@ impl Reference {
         for (name, table) in &self.tables {
             let model = model_of(name)?;
             match &table.rows {
-                Some(rows) => engine.register_rows(model.name, rows.clone()).await?,
-                None => register_stored(engine, warehouse, model)?,
+                Rows::Here(rows) => engine.register_rows(model.name, rows.clone()).await?,
+                Rows::InFile(table) => register_file(engine, model.name, table, model).await?,
+                Rows::Stored => register_stored(engine, warehouse, model)?,
             }
         }
         Ok(())
@@ -108,17 +118,22 @@ impl Reference {
 
     /// Registers the rows of a table to store, as `input.links` and so on.
     pub async fn register_input(&self, engine: &Engine, name: &str) -> Result<()> {
-        let rows = self.tables.get(name).and_then(|table| table.rows.clone());
-        let rows = rows.with_context(|| format!("{name}: no rows to store"))?;
-        engine.register_rows(&format!("input.{name}"), rows).await
+        let input = format!("input.{name}");
+        match self.tables.get(name).map(|table| &table.rows) {
+            Some(Rows::Here(rows)) => engine.register_rows(&input, rows.clone()).await,
+            Some(Rows::InFile(table)) => {
+                register_file(engine, &input, table, model_of(name)?).await
+            }
+            _ => anyhow::bail!("{name}: no rows to store"),
+        }
     }
 
-    /// Large tables go from memory once the warehouse has them.
+    /// Notes that the warehouse has all rows. Large tables are read from there.
     pub fn stored(&mut self) {
         for table in self.tables.values_mut() {
             table.is_new = false;
-            if table.count > SMALL {
-                table.rows = None;
+            if matches!(table.rows, Rows::InFile(_)) {
+                table.rows = Rows::Stored;
             }
         }
     }
@@ -172,35 +187,65 @@ async fn load(
             }
         }
     };
-    let (rows, source) = match found {
+    let (table, source) = match found {
         source::Found::Unchanged(source) => {
             let rows = match stored_rows <= SMALL {
-                true => Some(collect(engine, model).await?),
-                false => None,
+                true => Rows::Here(collect(engine, model).await?),
+                false => Rows::Stored,
             };
             let table = Loaded { rows, is_new: false, count: stored_rows, source: Some(source) };
             return Ok(Some((table, BTreeSet::new())));
         }
-        source::Found::Absent => {
-            (as_stored(&Table::empty(name).batch()?, model)?, None)
-        }
+        source::Found::Absent => (Table::empty(name), None),
         source::Found::Changed(source, content) => {
             let known = complaints.len();
-            let rows = match location(job, name) {
+            let table = match location(job, name) {
                 Some(location) => read(job, name, location, content, complaints).await?,
                 None => return Ok(None),
             };
             if complaints.len() > known {
                 return Ok(None);
             }
-            (as_stored(&rows.batch()?, model)?, Some(source))
+            (table, Some(source))
         }
     };
-    let changed = changes::between(engine, model, &rows).await?;
+    let (changed, count) = match is_stored {
+        true => changes::between(engine, model, || stored_form(&table, model)).await?,
+        // Nothing was made with other rows yet.
+        false => (BTreeSet::new(), stored_form(&table, model)?.try_fold(0, count_rows)?),
+    };
     let is_new = !is_stored || !changed.is_empty();
-    let count = rows.num_rows() as u64;
-    let rows = (is_new || count <= SMALL).then_some(rows);
+    let rows = match (count <= SMALL, is_new) {
+        (true, _) => {
+            let rows = stored_form(&table, model)?.collect::<Result<Vec<_>>>()?;
+            Rows::Here(concat_batches(&model.schema(), &rows).map_err(anyhow::Error::from)?)
+        }
+        (false, true) => Rows::InFile(table),
+        (false, false) => Rows::Stored,
+    };
     Ok(Some((Loaded { rows, is_new, count, source }, changed)))
+}
+
+/// The rows of a file with the columns and types of the stored table.
+fn stored_form(
+    table: &Table,
+    model: &'static Model,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+    Ok(table.batches()?.map(|rows| as_stored(&rows?, model)))
+}
+
+fn count_rows(count: u64, rows: Result<RecordBatch>) -> Result<u64> {
+    Ok(count + rows?.num_rows() as u64)
+}
+
+async fn register_file(
+    engine: &Engine,
+    name: &str,
+    table: &Table,
+    model: &'static Model,
+) -> Result<()> {
+    let rows = stored_form(table, model)?;
+    engine.register_batches(name, model.schema(), rows).await
 }
 
 /// Reads and checks one table. Complaints are added to `complaints`.

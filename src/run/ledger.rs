@@ -14,7 +14,8 @@ use crate::model;
 /// Order lines to book per bucket, so that memory does not grow with the number of lines.
 const BUCKET_LINES: u64 = 200_000;
 
-/// Makes `attribution.movements` and `attribution.ledger_lines` of some report dates.
+/// Makes `attribution.movements`, `attribution.ledger_lines` and `attribution.unbooked_events` of
+/// some report dates.
 pub async fn make_movements(workspace: &Workspace<'_>, dates: DateRange) -> Result<()> {
     let params = workspace.params(dates);
     let engine = &workspace.engine;
@@ -25,8 +26,10 @@ pub async fn make_movements(workspace: &Workspace<'_>, dates: DateRange) -> Resu
         "attribution.ledger_lines",
         "attribution.ledger_events",
         "attribution.movements",
+        "attribution.unbooked_events",
     ];
-    let results = ["attribution.ledger_lines", "attribution.movements"];
+    let results =
+        ["attribution.ledger_lines", "attribution.movements", "attribution.unbooked_events"];
     engine.materialise_by_bucket(&by_bucket, &buckets, &results).await?;
     engine.forget("attribution.lines_to_book")
 }

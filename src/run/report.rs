@@ -49,6 +49,7 @@ pub async fn make_reports(
     }
     let params = workspace.params(dates);
     let promises = [
+        "audit.each_event_is_booked_or_not",
         "audit.money_is_never_null",
         "audit.orders_equal_the_ledger",
         "audit.refunds_equal_the_ledger",
@@ -123,6 +124,7 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     let matched_by = collect("summary.matched_by").await?;
     let commission = collect("summary.commission").await?;
     let unbooked = collect("summary.unbooked_events").await?;
+    let foreign_refunds = collect("summary.refunds_in_another_currency").await?;
     let summary = &mut workspace.summary;
     for (batches, counts) in
         [(order_lines, &mut summary.order_lines), (matched_by, &mut summary.matched_by)]
@@ -142,6 +144,9 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     for batch in unbooked {
         summary.repeated_placed_events += rows(&batch, 0, 0);
         summary.orphan_events += rows(&batch, 1, 0);
+    }
+    for batch in foreign_refunds {
+        summary.refunds_in_another_currency += rows(&batch, 0, 0);
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use lookback::run::{self, Request};
 use naive::{Row, Tables};
 use world::World;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "clean/clicks",
     "clean/order_events",
     "clean/rejects",
@@ -36,6 +36,7 @@ const TABLES: [&str; 8] = [
     "report/orders",
     "report/refunds",
     "report/transaction_details",
+    "report/unbooked_events",
 ];
 
 fn setting(name: &str, default: u64) -> u64 {

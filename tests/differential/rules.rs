@@ -151,7 +151,7 @@ const VALID_ROWS: &str = "
     select log, dt, row_id, 2 as position from clean.rejects where reason = 'duplicate'";
 
 /// Mistakes that somebody could make in a rule: its text, and what stands there instead.
-const MISTAKES: [(&str, &str, &str); 23] = [
+const MISTAKES: [(&str, &str, &str); 25] = [
     ("rule.one_placed_event", "(partition by order_id, line_id", "(partition by order_id"),
     ("rule.one_placed_event", "previous_placed_at < placed_at", "previous_placed_at <= placed_at"),
     ("rule.sightings", "event_type = 'placed' and", "event_type = 'paid' and"),
@@ -176,6 +176,12 @@ const MISTAKES: [(&str, &str, &str); 23] = [
     ("rule.commission_rate", "rates.store_id <> lines.store_id", "rates.store_id = lines.store_id"),
     ("rule.duplicate_rows", ">= dt - cast", "> dt - cast"),
     ("rule.duplicate_rows", "partition by log, row_id", "partition by log, dt, row_id"),
+    ("rule.balances", "'refunded' and not is_in_another_currency", "'refunded'"),
+    (
+        "rule.balances",
+        "coalesce(events.original_currency, placed.original_currency)\n                <> placed",
+        "coalesce(events.original_currency, '')\n                <> placed",
+    ),
     ("rule.balances", "then cast(net_amount", "then -cast(net_amount"),
     ("rule.balances", "cast(greatest(line_amount - refunds, 0)", "cast((line_amount - refunds)"),
     ("rule.balances", "times_completed = 1 and times_cancelled = 0", "times_completed = 1"),

@@ -29,6 +29,7 @@ TABLES = [
     "report/orders",
     "report/refunds",
     "report/transaction_details",
+    "report/unbooked_events",
 ]
 
 

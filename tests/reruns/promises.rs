@@ -31,6 +31,7 @@ fn breaches() -> Vec<Breach> {
         ("report.orders", &["report_date 2026-03-0", "store_id ", "publisher_id "][..]),
         ("report.refunds", &["report_date 2026-03-0", "store_id ", "publisher_id "][..]),
         ("report.transaction_details", &["report_date 2026-03-0", "event_id "][..]),
+        ("report.unbooked_events", &["report_date 2026-03-0", "event_id "][..]),
     ] {
         let twice = "select made.* from made cross join (values (1), (2)) as copies (copy) \
                      order by 1";
@@ -69,6 +70,19 @@ fn breaches() -> Vec<Breach> {
             "attribution.movements",
             "select * replace (cast(null as decimal(18, 2)) as pending_commission) from made",
             &["event_id ", "movement "][..],
+        ),
+        (
+            "Every event of the dates is a movement or an unbooked event",
+            "attribution.unbooked_events",
+            "select * from made where event_id > (select min(event_id) from made)",
+            &["report_date 2026-03-0", "event_type "][..],
+        ),
+        (
+            // As many as there are, but one in place of another.
+            "Every event of the dates is a movement or an unbooked event",
+            "report.unbooked_events",
+            "select * replace (concat(event_id, '?') as event_id) from made order by 1",
+            &["report_date 2026-03-0", "event_type ", "difference_of_ids "][..],
         ),
         (
             "The sums of report.orders are those of the ledger",

@@ -26,7 +26,8 @@ use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
 use row::{Row, rows};
 use words::{
-    OUTSIDERS, apart, tell_clicks, tell_movements, tell_rate, tell_unbooked, tell_visitors,
+    OUTSIDERS, apart, tell_clicks, tell_movements, tell_orphaned, tell_rate, tell_unbooked,
+    tell_visitors,
 };
 
 /// The rules about an order. Later ones read earlier ones.
@@ -61,15 +62,8 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     if !lines.is_empty() {
         story.tell_lines(&lines, &events, &booked, &mut told).await?;
     } else if !events.is_empty() {
-        let _ = writeln!(
-            told,
-            "order {order_id} has events, but none of its dates has conversions: its placed event \
-             has not landed, was rejected, repeats an earlier one, or its date was not run"
-        );
-        for event in &events {
-            let (at, kind) = (event.time("event_at"), event.get("event_type"));
-            let _ = writeln!(told, "  {at} {kind} ({})", event.get("event_id"));
-        }
+        let unbooked = story.rows("explain.unbooked", &order).await?;
+        tell_orphaned(order_id, &events, &unbooked, &mut told);
     }
     if !rejects.is_empty() {
         let _ = writeln!(told, "rejected events of order {order_id}");

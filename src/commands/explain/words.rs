@@ -206,7 +206,7 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
                 row.get("pending_commission"),
                 row.get("approved_commission")
             ),
-            _ => "no effect".to_owned(),
+            _ => format!("no effect: {}", why_not(event)),
         };
         let words = match entry {
             None => "not booked in the ledger".to_owned(),
@@ -217,6 +217,24 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
         let _ = writeln!(told, "    {at}  {kind:<10}{words}");
     }
     let _ = writeln!(told);
+}
+
+/// Why an event of a line changes nothing (M1 to M5).
+fn why_not(event: &Row) -> String {
+    let kind = event.get("event_type");
+    match event.get("verdict").as_str() {
+        "another currency" => format!(
+            "it is in {}, and the line is in {}",
+            event.get("original_currency"),
+            event.get("line_currency")
+        ),
+        "nothing left" => "nothing is left to give back".to_owned(),
+        "not the first" => format!("the line was {kind} before"),
+        "completed before" => "the line was completed before".to_owned(),
+        "cancelled before" => "the line was cancelled before".to_owned(),
+        // The ledger differs from the rules, which say that the event has an effect.
+        _ => "by the ledger".to_owned(),
+    }
 }
 
 /// Writes the events that belong to no line above, and why.
@@ -244,6 +262,33 @@ pub fn tell_unbooked(events: &[Row], verdicts: &[Verdicts], told: &mut String) {
         };
         let (at, kind) = (event.time("event_at"), event.get("event_type"));
         let _ = writeln!(told, "    {at}  {kind:<10}line {} ({id}): {why}", event.get("line_id"));
+    }
+}
+
+/// Writes the events of an order without any line that counts, and what became of them.
+pub fn tell_orphaned(order_id: &str, events: &[Row], unbooked: &[Row], told: &mut String) {
+    let _ = writeln!(
+        told,
+        "order {order_id} has events, but none of its dates has conversions: its placed event has \
+         not landed, was rejected, repeats an earlier one, or its date was not run"
+    );
+    let same = ["line_id", "event_id", "event_at"];
+    for event in events {
+        let row =
+            unbooked.iter().find(|row| same.iter().all(|name| row.get(name) == event.get(name)));
+        let fate = match row.map(|row| (row.get("why"), row.get("report_date"))) {
+            None => "no report has it: its date was not run".to_owned(),
+            Some((why, date)) if why == "repetition" => {
+                format!("moved nothing on {date}: it repeats an earlier placed event of its line")
+            }
+            Some((_, date)) => format!(
+                "moved nothing on {date}: no placed event of its line counted at or before it \
+                 within the horizon"
+            ),
+        };
+        let (at, kind) = (event.time("event_at"), event.get("event_type"));
+        let (line, id) = (event.get("line_id"), event.get("event_id"));
+        let _ = writeln!(told, "  {at}  {kind:<10}line {line} ({id}): {fate}");
     }
 }
 

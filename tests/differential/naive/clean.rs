@@ -38,7 +38,7 @@ pub enum EventType {
     Paid,
     Completed,
     Cancelled,
-    /// What was given back, in the order line's currency.
+    /// What was given back, in the logged currency, else in the order line's.
     Refunded(Decimal),
 }
 

@@ -21,7 +21,7 @@ use self::clean::{clean_clicks, clean_events};
 use self::money::{Movement, movements};
 use self::tables::{
     click_row, conversion_rows, event_row, orders_rows, refunds_rows, reject_row, traffic_rows,
-    transaction_rows,
+    transaction_rows, unbooked_rows,
 };
 use crate::world::{Settings, World};
 
@@ -46,7 +46,7 @@ pub fn tables(world: &World, from: NaiveDate, to: NaiveDate, as_of: Option<Naive
         .collect();
     let dates = DateRange { from, to, settings: &world.settings };
 
-    let tables: [(&str, &[&str], Vec<Row>); 8] = [
+    let tables: [(&str, &[&str], Vec<Row>); 9] = [
         ("clean/clicks", &["dt", "click_id"], clicks.iter().map(click_row).collect()),
         ("clean/order_events", &["dt", "event_id"], events.iter().map(event_row).collect()),
         ("clean/rejects", &["dt", "log", "reason", "row_id"], rejects.map(reject_row).collect()),
@@ -74,6 +74,11 @@ pub fn tables(world: &World, from: NaiveDate, to: NaiveDate, as_of: Option<Naive
             "report/transaction_details",
             &["report_date", "event_id"],
             transaction_rows(&ledger, &dates),
+        ),
+        (
+            "report/unbooked_events",
+            &["report_date", "event_id"],
+            unbooked_rows(&events, &ledger, &dates),
         ),
     ];
     tables.into_iter().map(|(name, key, rows)| (name.to_string(), sorted_by(key, rows))).collect()

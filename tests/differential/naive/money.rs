@@ -117,6 +117,7 @@ fn apply(event: &Event, conversion: &Conversion, balance: &mut Balance) -> bool 
             }
             is_effective
         }
+        EventType::Refunded(_) if !is_in_currency_of(event, conversion) => false,
         EventType::Refunded(given_back) => {
             let effective_part = given_back.min(sale.original_amount - balance.refunded);
             if effective_part <= Decimal::ZERO {
@@ -133,6 +134,11 @@ fn apply(event: &Event, conversion: &Conversion, balance: &mut Balance) -> bool 
             true
         }
     }
+}
+
+/// M1: a refund that names no currency is in its line's.
+fn is_in_currency_of(refund: &Event, conversion: &Conversion) -> bool {
+    refund.logged.currency.as_ref().is_none_or(|currency| *currency == conversion.sale.currency)
 }
 
 /// The exact product, rounded to two decimals, half away from zero.

@@ -51,7 +51,7 @@ pub fn event_row(event: &Event) -> Row {
         ("quantity", event.logged.quantity.map(|quantity| quantity.to_string())),
         ("country", event.logged.country.clone()),
         ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
-        ("original_currency", sale.map(|sale| sale.currency.clone())),
+        ("original_currency", original_amount.and(event.logged.currency.clone())),
         ("fx_rate", sale.and_then(|sale| decimal(sale.fx_rate, 8))),
         ("amount", sale.and_then(|sale| decimal(sale.amount, 2))),
         ("reason", event.logged.reason.clone()),
@@ -301,8 +301,40 @@ pub fn transaction_rows(ledger: &[Movement], dates: &DateRange) -> Vec<Row> {
             ("pending_commission", decimal(movement.pending_change, 2)),
             ("approved_commission", decimal(movement.approved_change, 2)),
             ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
-            ("original_currency", original_amount.map(|_| sale.currency.clone())),
+            (
+                "original_currency",
+                original_amount
+                    .map(|_| event.logged.currency.clone().unwrap_or(sale.currency.clone())),
+            ),
             ("reason", event.logged.reason.clone()),
+        ]));
+    }
+    rows
+}
+
+/// A5, M7: the events that are in no movement, of whatever line.
+pub fn unbooked_rows(events: &[Event], ledger: &[Movement], dates: &DateRange) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for event in events {
+        let Some(report_date) = dates.of(event.event_at) else { continue };
+        if ledger.iter().any(|movement| std::ptr::eq(movement.event, event)) {
+            continue;
+        }
+        let (original_amount, why) = match &event.movement {
+            EventType::Placed(sale) => (Some(sale.original_amount), "repetition"),
+            EventType::Refunded(given_back) => (Some(*given_back), "orphan"),
+            _ => (None, "orphan"),
+        };
+        rows.push(row([
+            ("report_date", day(report_date)),
+            ("event_id", text(&event.event_id)),
+            ("event_type", text(event.movement.name())),
+            ("event_at", instant(event.event_at)),
+            ("order_id", text(&event.order_id)),
+            ("line_id", text(&event.line_id)),
+            ("original_amount", original_amount.and_then(|amount| decimal(amount, 4))),
+            ("original_currency", original_amount.and(event.logged.currency.clone())),
+            ("why", text(why)),
         ]));
     }
     rows

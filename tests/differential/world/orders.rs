@@ -197,6 +197,11 @@ impl Maker {
                 "refunded",
                 "refunded",
             ]);
+            let currency = match (event_type.as_str(), self.dice.between(0, 9)) {
+                ("refunded", 0..=3) => placed.currency.clone(),
+                ("refunded", 4) => Some("usd".to_string()),
+                _ => self.dice.text_or_null(&["USD", "EUR", "XXX", ""], 80),
+            };
             let amount = match event_type.as_str() {
                 "refunded" => Some(self.part_of(placed.amount.unwrap_or_default())),
                 _ => self.dice.chance(20).then(|| self.amount()), // to be ignored
@@ -206,7 +211,7 @@ impl Maker {
                 event_at: Some(at),
                 line_id: placed.line_id.clone(),
                 amount,
-                currency: self.dice.text_or_null(&["USD", "XXX"], 80),
+                currency,
                 store_id: self.dice.text_or_null(&STORES, 80),
                 buyer_id: self.dice.text_or_null(&BUYERS, 80),
                 visitor_id: self.visitor(80),

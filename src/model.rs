@@ -292,6 +292,7 @@ mod tests {
     fn keys_are_columns_and_stored_tables_declare_theirs() {
         for model in all().unwrap() {
             assert_eq!(model.is_stored, !model.columns.is_empty(), "{}", model.name);
+            assert_eq!(model.is_stored, model.version.is_some(), "{}", model.name);
             for key in &model.key {
                 let is_column = model.columns.iter().any(|column| &column.name == key);
                 assert!(is_column || !model.is_stored, "{}: {key}", model.name);

@@ -3,6 +3,7 @@
 -- grain:  one row per event without a movement
 -- key:    report_date, event_id
 -- kind:   stored
+-- version: 1
 -- reads:  attribution.unbooked_events
 -- params: $from, $to
 -- columns:

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::{filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
 use chrono_tz::Tz;
@@ -166,12 +166,6 @@ impl Table {
                 rows.map(|row| Some(!table.repeated.contains(&row))).collect();
             Ok(filter_record_batch(&batch, &is_first)?)
         }))
-    }
-
-    /// All rows in one batch.
-    pub fn batch(&self) -> Result<RecordBatch> {
-        let batches = self.batches()?.collect::<Result<Vec<_>>>()?;
-        Ok(concat_batches(&self.schema(), &batches)?)
     }
 
     /// The hash of the key of each row that has a key and is ever in force. Complaints are added to

@@ -109,7 +109,7 @@ class Comparison:
             ((clicks, start, later),
              ["click_id", "clicked_at", "publisher_id", "tracking_id", "buyer_id", "visitor_id",
               "store_id", "country", "device"]),
-            ((clicks, window, start - ONE_DAY), ["click_id", "clicked_at", "buyer_id"]),
+            ((clicks, window, start - ONE_DAY), ["click_id", "clicked_at", "buyer_id", "visitor_id"]),
             ((events, horizon, later),
              ["event_id", "event_type", "event_at", "order_id", "line_id"]),
             ((conversions, horizon, self.last), ["order_id", "line_id", "event_id", "placed_at"]),

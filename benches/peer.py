@@ -140,6 +140,8 @@ class Job:
         lateness = job.get("lateness", {})
         self.late = lateness.get("late_days", 2)
         self.horizon = lateness.get("order_horizon_days", 90) * DAY
+        self.from_logs = job.get("identity", {}).get("from_logs", False)
+        self.nobody = job.get("identity", {}).get("nobody", [])
         self.formats = job["links"]["formats"]
         zone = zoneinfo.ZoneInfo(program.get("time_zone", "UTC"))
         self.start = start_of(first, zone)
@@ -159,6 +161,11 @@ class Job:
                     if not file.name.startswith(("_", "."))
                 ]
         return f"read_parquet({found}, hive_partitioning = true, hive_types = {{dt: date}})"
+
+    def id_of(self, column):
+        """SQL: a buyer or a visitor, null where it is a word that stands for nobody."""
+        words = ", ".join(f"'{quoted(word)}'" for word in ["", *self.nobody])
+        return f"case when {column} not in ({words}) then {column} end as {column}"
 
     def in_time(self, at):
         """SQL: neither too late nor in the future for landing date `dt`."""
@@ -230,6 +237,11 @@ def read_reference(script, job):
     def instant(column, otherwise):
         return f"coalesce(epoch_us({column}::timestamptz), {otherwise})"
 
+    def with_span(rows):
+        """The rows, with open ends where the table has none."""
+        none = "select null::varchar as valid_from, null::varchar as valid_to where false"
+        return f"({none} union all by name select * from {rows})"
+
     earliest, latest = -(2**62), 2**62
     span = f"{instant('valid_from', earliest)} as since, {instant('valid_to', latest)} as until"
     script.table(
@@ -262,16 +274,20 @@ def read_reference(script, job):
     )
     script.table(
         "identities",
-        f"select visitor_id, buyer_id from {csv('identities')}"
+        f"select visitor_id, buyer_id, {span} from {with_span(csv('identities'))}"
         if "identities" in job.input
-        else "select '' as visitor_id, '' as buyer_id limit 0",
+        else "select '' as visitor_id, '' as buyer_id, 0 as since, 0 as until limit 0",
     )
 
 
 def read_orders(script, job):
     """`events`: all valid events of lines with an event on the report dates. `lines`: those
     lines, by the placed event that counts."""
-    raw = job.files("orders", job.start - 2 * job.horizon)
+    # Of the oldest line to book, an earlier placed event and the sightings in its window matter.
+    back = job.horizon + max(job.horizon, job.window if job.from_logs else 0)
+    raw = job.files("orders", job.start - back)
+    columns = script.run(f"describe from {raw}").fetchall()
+    has_visitors = any(column[0] == "visitor_id" for column in columns)
     seen_twice(script, "event_id", raw)
     script.table(
         "moving",
@@ -283,21 +299,26 @@ def read_orders(script, job):
         "event_type order_id line_id buyer_id store_id amount currency product_id category_id "
         "quantity country reason"
     )
-    texts = "buyer_id store_id currency product_id category_id country reason"
+    if has_visitors:
+        content += " visitor_id"
+    visitor_id = job.id_of("visitor_id") if has_visitors else "null::varchar as visitor_id"
+    is_sighting = f"{job.from_logs} and event_type = 'placed' and visitor_id is not null"
+    texts = "store_id currency product_id category_id country reason"
     script.table(
         "kept_events",
         f"""
         with raw as (
             select dt, event_id, event_type, epoch_us(event_at) as moment, order_id, line_id,
                 {', '.join(f"nullif({text}, '') as {text}" for text in texts.split())},
-                quantity, amount, hash(event_id) in (from twice_event_id) as is_repeated
+                {job.id_of('buyer_id')}, {visitor_id}, quantity, amount,
+                hash(event_id) in (from twice_event_id) as is_repeated
             from {raw}
             where event_id <> '' and order_id <> '' and line_id <> ''
                 and event_type in ('placed', 'paid', 'completed', 'cancelled', 'refunded')
                 and {job.in_time('epoch_us(event_at)')}
         ),
         priced as (
-            select raw.*,
+            select raw.*, moving.order_id is not null as is_moving,
                 case when round(amount, 4) = amount and abs(amount) < 1e14::decimal(38, 4)
                     then amount::decimal(18, 4) end as original,
                 case when raw.currency = '{job.currency}' then 1::decimal(18, 8)
@@ -309,11 +330,11 @@ def read_orders(script, job):
                 and moment // {DAY} >= fx_rates.since and moment // {DAY} < fx_rates.until
             left join moving
                 on raw.order_id = moving.order_id and raw.line_id = moving.line_id
-            where is_repeated or moving.order_id is not null
+            where is_repeated or is_moving or {is_sighting}
         )
         select dt, event_id, event_type, moment, order_id, line_id, buyer_id, store_id,
             product_id, category_id, country, original, currency, fx,
-            converted::decimal(18, 2) as amount, reason, is_repeated,
+            converted::decimal(18, 2) as amount, reason, visitor_id, is_repeated, is_moving,
             {content_of(content, 'is_repeated')} as content
         from priced
         where case event_type
@@ -327,7 +348,7 @@ def read_orders(script, job):
     )
     without_duplicates(script, job, "events", "event_id")
     # Hardly a line is placed twice, so only those that are go through a window.
-    placed = f"""from events where event_type = 'placed'
+    placed = f"""from events where event_type = 'placed' and (is_moving or is_repeated)
             and moment >= {job.start - 2 * job.horizon} and moment < {job.end}"""
     script.table(
         "placed_twice",
@@ -366,42 +387,82 @@ def read_clicks(script, job):
     oldest = job.start if oldest is None else min(oldest - job.window, job.start)
     raw = job.files("clicks", oldest)
     seen_twice(script, "click_id", raw)
-    # Who may be behind a click: the buyer it names, else the one its visitor is known to be.
+    # Visitors whom the logs may know as one of the buyers: a few too many, for some of these rows
+    # may be invalid.
+    seen = f"""
+        select visitor_id, buyer_id from {raw}
+        where epoch_us(clicked_at) >= {oldest} and epoch_us(clicked_at) < {job.end}
+        union all
+        select visitor_id, buyer_id from events where event_type = 'placed'"""
+    script.table(
+        "visitors",
+        f"""select row_number() over ()::integer as visitor_no, visitor_id
+            from (select distinct visitor_id from ({seen}) inner join buyers using (buyer_id)
+                where visitor_id <> '')"""
+        if job.from_logs
+        else "select 0 as visitor_no, '' as visitor_id limit 0",
+    )
+    # Who is behind a click: the buyer it names, else the one its visitor is known to be, who may
+    # have ordered nothing.
     script.table(
         "known",
-        """select buyer_id as id, true as is_buyer, buyer_no from buyers
+        """select buyer_id as id, true as is_buyer, buyer_no, null as since, null as until
+           from buyers
            union all
-           select visitor_id, false, buyer_no
-           from identities inner join buyers using (buyer_id)""",
+           select visitor_id, false, buyer_no, since, until
+           from identities
+           left join buyers using (buyer_id)
+           left join visitors using (visitor_id)
+           where buyer_no is not null or visitor_no is not null""",
     )
     texts = "buyer_id visitor_id store_id product_id country device"
+    # Without sightings nobody asks for the visitor.
+    visitor_no, join_visitors = "null::integer", ""
+    if job.from_logs:
+        visitor_no = "visitors.visitor_no"
+        join_visitors = "left join visitors on raw.visitor_id = visitors.visitor_id"
     script.table(
         "kept_clicks",
         f"""
         with raw as (
             select dt, click_id, epoch_us(clicked_at) as moment, url,
-                {', '.join(f"nullif({text}, '') as {text}" for text in texts.split())},
+                {', '.join(f"nullif({text}, '') as {text}" for text in texts.split()[2:])},
+                {job.id_of('buyer_id')}, {job.id_of('visitor_id')},
                 hash(click_id) in (from twice_click_id) as is_repeated
             from {raw}
             where click_id <> '' and {job.in_time('epoch_us(clicked_at)')}
         ),
-        wanted as (
-            select raw.*, known.buyer_no
+        matched as (
+            select raw.*, {visitor_no} as visitor_no,
+                -- A trail is a set of clicks that are candidates together: those of a buyer, or
+                -- the anonymous ones of a visitor whom identities do not know.
+                case when known.buyer_no is not null then 2 * known.buyer_no
+                    when raw.buyer_id is null and known.id is null then 2 * {visitor_no} + 1
+                    end as trail,
+                case when raw.buyer_id is not null then 'buyer'
+                    when known.id is not null then 'identities' else 'logs' end as matched_by
             from raw
             left join known
                 on coalesce(raw.buyer_id, raw.visitor_id) = known.id
                 and raw.buyer_id is not null = known.is_buyer
+                and (known.is_buyer or moment >= since and moment < until)
+            {join_visitors}
+        ),
+        wanted as (
+            from matched
             where moment < {job.end}
-                and (moment >= {job.start} or moment >= {oldest} and buyer_no is not null)
+                and (moment >= {job.start}
+                    or moment >= {oldest} and (trail is not null or visitor_no is not null))
                 or is_repeated
         ),
         linked as ({with_link_key('wanted', job.formats)})
-        select dt, moment, link_no, store_id, country, device, buyer_no, is_repeated,
+        select dt, moment, link_no, store_id, country, device, trail, matched_by, is_repeated,
+            visitor_no, case when visitor_no is not null then buyer_id end as seen_buyer_id,
             -- A person is a 64-bit hash: counted apart per report row, of which the largest has
             -- some thousand visitors.
             case when visitor_id is not null then hash(visitor_id)
                 when buyer_id is not null then hash(buyer_id, true) end as person,
-            case when is_repeated or buyer_no is not null then click_id end as click_id,
+            case when is_repeated or trail is not null then click_id end as click_id,
             {content_of('url ' + texts, 'is_repeated')} as content
         from linked
         inner join links
@@ -454,53 +515,72 @@ def without_duplicates(script, job, name, key):
 def attribute(script, job):
     """`credits`: every line with its status, the click that won, and its rate."""
     # Whose clicks may win: the buyer's, or the buyer's at the order's own store.
-    whose = ["buyer_no", "store_id"] if job.same_store else ["buyer_no"]
-    columns = ", ".join(whose)
+    per_store = ["store_id"] if job.same_store else []
+    whose = ", ".join(["buyer_no", *per_store])
     script.table(
         "purchases",
-        f"""select row_number() over ()::integer as purchase_no, placed_at, {columns}
+        f"""select row_number() over ()::integer as purchase_no, placed_at, {whose}
             from (
-                select distinct {columns}, placed_at from lines inner join buyers using (buyer_id)
+                select distinct {whose}, placed_at from lines inner join buyers using (buyer_id)
             )""",
     )
+    sighted(script, job)
+    columns = ["trail", *per_store]
+    names = ", ".join(columns)
     script.table(
-        "buyer_clicks",
-        """select buyer_no, moment, click_id, link_no, store_id, country, device from clicks
-           where buyer_no is not null""",
+        "openings",
+        f"""select purchase_no, placed_at, 2 * buyer_no as trail {', store_id' * len(per_store)}
+            from purchases
+            union all
+            select purchase_no, placed_at, 2 * visitor_no + 1 {', store_id' * len(per_store)}
+            from purchases inner join purchase_visitors using (purchase_no)""",
     )
-    # Each click knows how many the buyer made before that moment, and up to it: then the newest
+    script.table(
+        "trail_clicks",
+        """select trail, moment, click_id, link_no, store_id, country, device, matched_by
+           from clicks where trail is not null""",
+    )
+    # Each click knows how many its trail had before that moment, and up to it: then the newest
     # candidate and the oldest one also tell how many there are.
     script.table(
         "click_counts",
-        f"""select {columns}, moment, rank() over line - 1 as before, count(*) over line as so_far
-            from buyer_clicks
-            window line as (partition by {columns} order by moment)""",
+        f"""select {names}, moment, rank() over line - 1 as before, count(*) over line as so_far
+            from trail_clicks
+            window line as (partition by {names} order by moment)""",
     )
     script.table(
         "latest",
-        f"""select purchases.*, placed_at - {job.window} as opens_at, moment as clicked_at, so_far
-            from purchases asof join click_counts as clicks
-                on {same(whose, 'purchases', 'clicks')}
-                and purchases.placed_at {job.after} clicks.moment
+        f"""select openings.*, placed_at - {job.window} as opens_at, moment as clicked_at, so_far
+            from openings asof join click_counts as clicks
+                on {same(columns, 'openings', 'clicks')}
+                and openings.placed_at {job.after} clicks.moment
             where moment >= placed_at - {job.window}""",
     )
     script.table(
         "spans",
         f"""select latest.*, moment as first_click_at, latest.so_far - before as clicks_in_window
             from latest asof join click_counts as clicks
-                on {same(whose, 'latest', 'clicks')} and latest.opens_at <= clicks.moment""",
+                on {same(columns, 'latest', 'clicks')} and latest.opens_at <= clicks.moment""",
     )
     script.table(
-        "winners",
+        "of_trails",
         f"""select purchase_no, any_value(first_click_at) as first_click_at,
                 any_value(clicks_in_window) as clicks_in_window,
                 any_value(clicked_at) as clicked_at,
                 max({{click_id: click_id, link_no: link_no, store_id: clicks.store_id,
-                    country: country, device: device}}) as click
+                    country: country, device: device, matched_by: matched_by}}) as click
             from spans
-            inner join buyer_clicks as clicks
-                on {same(whose, 'spans', 'clicks')} and spans.clicked_at = clicks.moment
-            group by purchase_no""",
+            inner join trail_clicks as clicks
+                on {same(columns, 'spans', 'clicks')} and spans.clicked_at = clicks.moment
+            group by purchase_no, spans.trail""",
+    )
+    # No click is on two trails of a purchase.
+    script.table(
+        "winners",
+        """select purchase_no, min(first_click_at) as first_click_at,
+                sum(clicks_in_window)::bigint as clicks_in_window, max(clicked_at) as clicked_at,
+                max({clicked_at: clicked_at, click: click}).click as click
+            from of_trails group by purchase_no""",
     )
     scopes = [("product", "product_id"), ("category", "category_id"), ("store", "store_id")]
     joins, rates, sources = [], [], []
@@ -551,10 +631,43 @@ def attribute(script, job):
         )
         select blank.* exclude (click), click.click_id as click_id,
             click.store_id as click_store_id, click.country as click_country,
-            click.device as click_device, publisher_id, tracking_id, link_key
+            click.device as click_device, click.matched_by as matched_by, publisher_id, tracking_id, link_key
         from blank
         left join links on click.link_no = links.link_no
         """,
+    )
+
+
+def sighted(script, job):
+    """`purchase_visitors`: who the buyer was by the latest sighting up to the purchase (C7)."""
+    script.table(
+        "purchase_visitors",
+        f"""
+        with seen as (
+            select visitor_no, moment, seen_buyer_id as buyer_id
+            from clicks where seen_buyer_id is not null
+            union all
+            select visitor_no, moment, buyer_id
+            from events inner join visitors using (visitor_id) where event_type = 'placed'
+        ),
+        deciding as (
+            select visitor_no, moment, max(buyer_id) as buyer_id from seen group by all
+        ),
+        numbered as (
+            select visitor_no, moment, buyer_no from deciding left join buyers using (buyer_id)
+        ),
+        pairs as (
+            select purchases.*, visitor_no
+            from purchases
+            inner join (select distinct visitor_no, buyer_no from numbered) using (buyer_no)
+        )
+        select purchase_no, pairs.visitor_no
+        from pairs asof join numbered
+            on pairs.visitor_no = numbered.visitor_no and pairs.placed_at >= numbered.moment
+        where numbered.buyer_no = pairs.buyer_no and moment >= placed_at - {job.window}
+        """
+        if job.from_logs
+        else "select 0 as purchase_no, 0 as visitor_no limit 0",
     )
 
 
@@ -666,7 +779,7 @@ def write_reports(script, job):
                 make_timestamptz(clicked_at) as clicked_at, publisher_id, tracking_id, link_key,
                 clicks_in_window, make_timestamptz(first_click_at) as first_click_at,
                 (placed_at - clicked_at) // 1000000 as seconds_to_order,
-                rate as commission_rate, rate_source
+                rate as commission_rate, rate_source, matched_by
             from credits where is_own""",
     )
     dimensions = "report_date, publisher_id, tracking_id, store_id, country, device"

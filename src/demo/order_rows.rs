@@ -18,7 +18,8 @@ use super::parts::Table;
 use super::people::Currency;
 
 /// The raw order log.
-pub const LOG: Table<Event> = Table { distinct: &["event_id", "order_id", "buyer_id"], batch };
+pub const LOG: Table<Event> =
+    Table { distinct: &["event_id", "order_id", "buyer_id", "visitor_id"], batch };
 
 fn batch(events: &[Arrival<Event>], catalog: &Catalog) -> Result<RecordBatch> {
     let rows = events.len();
@@ -36,6 +37,7 @@ fn batch(events: &[Arrival<Event>], catalog: &Catalog) -> Result<RecordBatch> {
     let mut quantity = Int64Builder::with_capacity(rows);
     let mut country = text_column(rows, 2);
     let mut reason = text_column(rows, 4);
+    let mut visitor_id = text_column(rows, 8);
     let mut text = String::new();
 
     for Arrival { row: event, .. } in events {
@@ -56,9 +58,10 @@ fn batch(events: &[Arrival<Event>], catalog: &Catalog) -> Result<RecordBatch> {
         category_id.append_option(product.map(|product| product.category));
         quantity.append_option(placed.map(|line| i64::from(line.quantity)));
         country.append_option(placed.map(|line| line.person.country()));
+        append_visitor(&mut visitor_id, placed, &mut text);
     }
 
-    let columns: [(&str, ArrayRef); 14] = [
+    let columns: [(&str, ArrayRef); 15] = [
         ("event_id", Arc::new(event_id.finish())),
         ("event_type", Arc::new(event_type.finish())),
         ("event_at", Arc::new(event_at.finish())),
@@ -73,6 +76,7 @@ fn batch(events: &[Arrival<Event>], catalog: &Catalog) -> Result<RecordBatch> {
         ("quantity", Arc::new(quantity.finish())),
         ("country", Arc::new(country.finish())),
         ("reason", Arc::new(reason.finish())),
+        ("visitor_id", Arc::new(visitor_id.finish())),
     ];
     Ok(RecordBatch::try_from_iter_with_nullable(
         columns.map(|(name, column)| (name, column, true)),
@@ -181,6 +185,21 @@ fn append_buyer(
             line.person.push_buyer_id(text);
             column.append_value(&text);
         }
+    }
+}
+
+/// A buyer has logged in by the time of the order, so the order names whom the clicks before did not.
+/// One order of twelve comes without a cookie.
+fn append_visitor(column: &mut StringBuilder, placed: Option<Line>, text: &mut String) {
+    let chance = placed.map_or(0, |line| mix(line.order));
+    match placed {
+        Some(line) if chance % 12 != 0 => {
+            text.clear();
+            let visitor = (chance >> 32) % line.person.visitors();
+            line.person.push_visitor_id(visitor, text);
+            column.append_value(&text);
+        }
+        _ => column.append_null(),
     }
 }
 

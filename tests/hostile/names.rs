@@ -82,8 +82,11 @@ fn names_come_out_as_they_went_in() {
     let columns = ["visitor_id", "store_id", "product_id", "country", "device"];
     let clicks = clicks(&names, &urls, &columns.map(|column| (column, names.as_slice())));
     let columns = ["line_id", "buyer_id", "store_id", "product_id", "category_id", "country"];
-    let columns: Vec<_> =
-        columns.into_iter().chain(["reason"]).map(|name| (name, names.as_slice())).collect();
+    let columns: Vec<_> = columns
+        .into_iter()
+        .chain(["reason", "visitor_id"])
+        .map(|name| (name, names.as_slice()))
+        .collect();
     let events = order_events(&["placed", "paid", "completed", "refunded"], &names, &columns);
     for (log, rows) in [("clicks", clicks), ("orders", events)] {
         let file = parquet_file(&rows, WriterProperties::default());
@@ -98,13 +101,14 @@ fn names_come_out_as_they_went_in() {
         (
             "clean.clicks",
             1,
-            "click_id, link_key, publisher_id, tracking_id, buyer_id, visitor_id, store_id, \
-             product_id, country, device",
+            "click_id, link_key, publisher_id, tracking_id, visitor_id, store_id, product_id, \
+             country, device",
         ),
         (
             "clean.order_events",
             4,
-            "order_id, line_id, buyer_id, store_id, product_id, category_id, country, reason",
+            "order_id, line_id, buyer_id, store_id, product_id, category_id, country, reason, \
+             visitor_id",
         ),
         (
             "attribution.conversions",

@@ -208,7 +208,8 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 7] = ["clean", "attribution", "report", "rule", "audit", "summary", "explain"];
+const LAYERS: [&str; 8] =
+    ["clean", "attribution", "report", "rule", "limits", "audit", "summary", "explain"];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {
     let parse =

@@ -3,11 +3,13 @@
 //! Refuses to know what is at the locations it names. Every default is here and nowhere else.
 
 mod attribution;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
-pub use attribution::{AttributionSettings, Scope, Tie};
+pub use attribution::{AttributionSettings, Scope, Tie, decimal};
 use chrono_tz::Tz;
+pub use limits::Limits;
 use regex::Regex;
 use toml::{Table, Value};
 
@@ -38,6 +40,8 @@ pub struct Job {
     pub scope: Scope,
     pub late_days: u64,
     pub order_horizon_days: u64,
+    /// What a run accepts of its landing dates (Q1 to Q3).
+    pub limits: Limits,
     /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
 }
@@ -115,6 +119,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     );
     let late_days = reader.number("lateness", "late_days", 2, 0..=30);
     let order_horizon_days = reader.number("lateness", "order_horizon_days", 90, 2..=400);
+    let limits = Limits::read(reader);
     let formats = reader.formats();
     Some(Job {
         file: file.to_owned(),
@@ -135,6 +140,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         scope: scope?,
         late_days: late_days?.unsigned_abs(),
         order_horizon_days: order_horizon_days?.unsigned_abs(),
+        limits,
         formats: formats?,
     })
 }
@@ -280,8 +286,8 @@ impl Reader<'_> {
     }
 
     fn refuse_leftovers(&mut self) {
-        const SECTIONS: [&str; 6] =
-            ["input", "output", "program", "attribution", "lateness", "links"];
+        const SECTIONS: [&str; 7] =
+            ["input", "output", "program", "attribution", "lateness", "limits", "links"];
         for (section, value) in std::mem::take(&mut self.table) {
             match value {
                 Value::Table(keys) if SECTIONS.contains(&section.as_str()) => {

@@ -8,6 +8,7 @@
 mod attribute;
 mod clean;
 mod ledger;
+mod limits;
 mod publish;
 mod report;
 mod workspace;
@@ -196,6 +197,7 @@ async fn work(
     workspace.warehouse.remember(&program_of(job)).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;
+    Box::pin(limits::check(&workspace)).await?;
     Box::pin(make_earlier_conversions(&mut workspace)).await?;
     Box::pin(make_own_dates(&mut workspace)).await?;
     let Workspace { plan, warehouse, mut summary, .. } = workspace;

@@ -186,7 +186,7 @@ impl World {
     }
 }
 
-fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {
+pub fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {
     Request {
         selection,
         as_of: None,

@@ -16,4 +16,5 @@ mod killed;
 mod lease;
 mod promises;
 mod stale;
+mod upgrade;
 mod year;

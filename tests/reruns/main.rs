@@ -9,11 +9,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tell")]
 #![allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
 
+mod copies;
 mod failing_store;
 mod faults;
 mod in_memory;
 mod killed;
 mod lease;
+mod losses;
+mod nights;
 mod promises;
 mod stale;
 mod year;

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
-use crate::in_memory::{World, wait_for, world};
+use crate::in_memory::{World, made_afresh, wait_for, world};
 
 const DAYS: usize = 8;
 
@@ -64,18 +64,6 @@ async fn object(world: &World, name: &str) -> Bytes {
     world.store.get(&path).await.unwrap().bytes().await.unwrap()
 }
 
-/// As if the warehouse had been made from today's inputs in one go.
-async fn made_afresh(world: &World) -> crate::in_memory::State {
-    let fresh = world.fork();
-    let mut job = fresh.job.clone();
-    job.root = lookback::location::Location::parse("s3://world/fresh", std::path::Path::new("/"))
-        .unwrap()
-        .in_store(fresh.store.clone());
-    let fresh = World { job, ..fresh };
-    fresh.run(fresh.backfill(0, DAYS - 1)).await.unwrap();
-    fresh.state().await
-}
-
 async fn published() -> World {
     let world = world(DAYS as u32);
     world.run(world.backfill(0, DAYS - 1)).await.unwrap();
@@ -117,7 +105,7 @@ fn a_further_click_file_reaches_the_order_dates_whose_window_it_touches() {
         let reached = rewritten(&world, "attribution.conversions", &conversions).await;
         assert_eq!(reached, [0, 1, 2, 3, 4, 5, 6, 7].map(|day| world.date(day)));
         assert!(summary.outdated.is_empty(), "{:?}", summary.outdated);
-        assert_eq!(world.state().await, made_afresh(&world).await);
+        assert_eq!(world.state().await, made_afresh(&world, DAYS).await);
     });
 }
 
@@ -139,7 +127,7 @@ fn a_rate_corrected_in_hindsight_changes_the_dates_it_is_in_force_on() {
         let rewritten = rewritten(&world, "attribution.conversions", &conversions).await;
         assert_eq!(rewritten, [5, 6, 7].map(|day| world.date(day)));
         assert!(summary.report_dates.iter().all(|date| *date >= world.date(5)), "{summary}");
-        assert_eq!(world.state().await, made_afresh(&world).await);
+        assert_eq!(world.state().await, made_afresh(&world, DAYS).await);
     });
 }
 
@@ -180,7 +168,11 @@ fn whatever_changes_stale_dates_end_as_if_made_afresh() {
             if let Err(stop) = world.run(DateSelection::Stale).await {
                 panic!("seed {seed}, {changes:?}: {stop}");
             }
-            assert_eq!(world.state().await, made_afresh(&world).await, "seed {seed}, {changes:?}");
+            assert_eq!(
+                world.state().await,
+                made_afresh(&world, DAYS).await,
+                "seed {seed}, {changes:?}"
+            );
             let again = world.run(DateSelection::Stale).await.unwrap();
             assert!(again.written.is_empty(), "seed {seed}, {changes:?}: {again}");
         }

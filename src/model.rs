@@ -232,8 +232,18 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 9] =
-    ["reference", "clean", "attribution", "report", "rule", "audit", "summary", "explain", "stale"];
+const LAYERS: [&str; 10] = [
+    "reference",
+    "clean",
+    "attribution",
+    "report",
+    "rule",
+    "limits",
+    "audit",
+    "summary",
+    "explain",
+    "stale",
+];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {
     let parse =

@@ -116,3 +116,49 @@ fn a_total_order_ends_each_stored_table() {
         }
     }
 }
+
+/// The queries that a table is made of, its steps included, without comments and line breaks.
+fn queries(model: &Model, seen: &mut BTreeSet<&'static str>) -> Vec<String> {
+    if !seen.insert(model.name) {
+        return Vec::new();
+    }
+    let mut texts = vec![format!("{}: {}", model.name, parsed(model))];
+    for name in &model.reads {
+        // What another stored table holds has a version of its own.
+        if let Ok(read) = model::named(name)
+            && !read.is_stored
+        {
+            texts.extend(queries(read, seen));
+        }
+    }
+    texts.sort();
+    texts
+}
+
+/// A date is outdated when its tables have other versions, so a version changes when rows do, and not
+/// with the text. An edit of a query fails this test, which asks: do rows change? If they do, raise
+/// `version` in the head of each table that it names, else leave them. Then run it with
+/// `LOOKBACK_PIN=1`, which writes `tests/versions.txt`.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
+fn an_edited_query_has_a_new_version_or_makes_the_same_rows() {
+    let lines = model::stored().unwrap().into_iter().map(|model| {
+        let queries = queries(model, &mut BTreeSet::new()).join("\n");
+        let digest = blake3::hash(queries.as_bytes()).to_hex();
+        let version = model.version.as_deref().unwrap_or_default();
+        format!("{} {version} {}\n", model.name, &digest.as_str()[..16])
+    });
+    let now: String = lines.collect();
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/versions.txt");
+    if std::env::var_os("LOOKBACK_PIN").is_some() {
+        std::fs::write(&file, &now).unwrap();
+    }
+    let pinned = std::fs::read_to_string(&file).unwrap();
+    for (now, pinned) in now.lines().zip(pinned.lines()) {
+        assert_eq!(
+            now, pinned,
+            "the query changed: do its rows change? See the comment of this test"
+        );
+    }
+    assert_eq!(now.lines().count(), pinned.lines().count(), "a stored table is not pinned");
+}

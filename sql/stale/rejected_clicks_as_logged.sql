@@ -7,7 +7,8 @@ select
     dt,
     row_id,
     reason,
-    arrow_cast(json_text(record, 'clicked_at'), 'Timestamp(Microsecond, Some("UTC"))') as clicked_at,
+    arrow_cast(json_text(record, 'clicked_at'), 'Timestamp(Microsecond, Some("UTC"))')
+        as clicked_at,
     json_text(record, 'url') as url
 from clean.rejects
 where log = 'clicks' and reason in ('unknown_link', 'duplicate')

@@ -9,7 +9,8 @@ with records as (
         row_id,
         reason,
         json_text(record, 'event_type') as event_type,
-        arrow_cast(json_text(record, 'event_at'), 'Timestamp(Microsecond, Some("UTC"))') as event_at,
+        arrow_cast(json_text(record, 'event_at'), 'Timestamp(Microsecond, Some("UTC"))')
+            as event_at,
         json_text(record, 'currency') as currency,
         json_text(record, 'amount') as amount
     from clean.rejects

@@ -45,7 +45,7 @@ const SHOWCASE: [(&str, &str); 5] = [
     ),
     (
         "unbooked events: what moved nothing, because its line was placed before or never",
-        "select why, event_type, count(*) as events, sum(original_amount) as original_amount, \
+        "select why, event_type, count(*) as events, count(distinct order_id) as orders, \
          min(report_date) as first_date, max(report_date) as last_date \
          from report.unbooked_events group by why, event_type order by events desc, why, event_type",
     ),

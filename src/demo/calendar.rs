@@ -110,7 +110,8 @@ impl Span {
         Span { from: Some(from), to: None }
     }
 
-    /// Both ends as reference tables have them: a date alone is 00:00 UTC.
+    /// Both ends as reference tables have them. A midnight is written as a date alone, which begins
+    /// when the date does in the zone of the job.
     pub fn texts(&self) -> [String; 2] {
         [self.from, self.to].map(|end| end.map_or_else(String::new, instant_text))
     }

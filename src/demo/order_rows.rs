@@ -193,7 +193,7 @@ fn append_buyer(
 fn append_visitor(column: &mut StringBuilder, placed: Option<Line>, text: &mut String) {
     let chance = placed.map_or(0, |line| mix(line.order));
     match placed {
-        Some(line) if chance % 12 != 0 => {
+        Some(line) if !chance.is_multiple_of(12) => {
             text.clear();
             let visitor = (chance >> 32) % line.person.visitors();
             line.person.push_visitor_id(visitor, text);

@@ -113,8 +113,8 @@ impl Scope {
     }
 }
 
-/// Millionths as a rate is written: 85,000 as "0.085".
-fn decimal(millionths: i128) -> String {
+/// Millionths as a rate or a share is written: 85,000 as "0.085".
+pub fn decimal(millionths: i128) -> String {
     let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -3,11 +3,13 @@
 //! Refuses to know what is at the locations it names. Every default is here and nowhere else.
 
 mod attribution;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
-pub use attribution::{AttributionSettings, Scope, Tie};
+pub use attribution::{AttributionSettings, Scope, Tie, decimal};
 use chrono_tz::Tz;
+pub use limits::Limits;
 use regex::Regex;
 use toml::{Table, Value};
 
@@ -44,6 +46,8 @@ pub struct Job {
     pub from_logs: bool,
     /// Words that count as null in `buyer_id` and `visitor_id` of the raw logs.
     pub nobody: Vec<String>,
+    /// What a run accepts of its landing dates (Q1 to Q3).
+    pub limits: Limits,
     /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
 }
@@ -125,6 +129,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     let heal_days = reader.number("lateness", "heal_days", 0, 0..=400);
     let from_logs = reader.flag("identity", "from_logs");
     let nobody = reader.texts("identity", "nobody");
+    let limits = Limits::read(reader);
     let formats = reader.formats();
     Some(Job {
         file: file.to_owned(),
@@ -148,6 +153,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         heal_days: heal_days?.unsigned_abs(),
         from_logs: from_logs?,
         nobody: nobody?,
+        limits,
         formats: formats?,
     })
 }
@@ -330,8 +336,16 @@ impl Reader<'_> {
     }
 
     fn refuse_leftovers(&mut self) {
-        const SECTIONS: [&str; 7] =
-            ["input", "output", "program", "attribution", "lateness", "identity", "links"];
+        const SECTIONS: [&str; 8] = [
+            "input",
+            "output",
+            "program",
+            "attribution",
+            "lateness",
+            "identity",
+            "limits",
+            "links",
+        ];
         for (section, value) in std::mem::take(&mut self.table) {
             match value {
                 Value::Table(keys) if SECTIONS.contains(&section.as_str()) => {

@@ -23,7 +23,7 @@ use crate::raw::{Log, RawLog};
 use crate::warehouse::{Lineage, Warehouse};
 pub use inputs::Inputs;
 pub use made::{made_clean, made_report, report_tables};
-pub use outdated::{Judge, LOST, NOT_MADE, Unclean, describe};
+pub use outdated::{Judge, LOST, NOT_MADE, OLD, Unclean, describe};
 pub use touched::{Touched, touched};
 
 /// The keys of a lineage.
@@ -140,7 +140,7 @@ fn versions(tables: &[&str]) -> Result<String> {
 /// Why a clean date is outdated, by anything but raw files and reference rows.
 pub fn why_otherwise(made: &Lineage, now: &Lineage) -> Option<&'static str> {
     if is_of_first_version(made) {
-        Some("made by an earlier release")
+        Some(OLD)
     } else if made.get(VERSION) != now.get(VERSION) {
         Some("this release makes other rows")
     } else if made.get(SETTINGS) != now.get(SETTINGS) {
@@ -164,7 +164,7 @@ pub fn settings(conversions: &Lineage) -> Option<AttributionSettings> {
 /// The names of the inputs that differ, as "clicks, settings". None when nothing does.
 fn changes(made: &Lineage, now: &Lineage) -> Option<String> {
     if is_of_first_version(made) {
-        return Some("made by an earlier release".to_owned());
+        return Some(OLD.to_owned());
     }
     if made.get(VERSION) != now.get(VERSION) {
         return Some("this release makes other rows".to_owned());

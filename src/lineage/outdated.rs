@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use chrono::NaiveDate;
 
-use super::{Inputs, Touched, changes, made_report};
+use super::{Inputs, Touched, changes, is_of_first_version, made_report};
 use crate::days::DateRange;
 use crate::job::Job;
 use crate::raw::Log;
@@ -64,15 +64,27 @@ impl<'a> Judge<'a> {
     pub fn why_report_date(&self, date: NaiveDate) -> Result<Option<String>> {
         match made_report(self.warehouse, date)? {
             Some(made) => Ok(changes(made, &self.inputs.of_report(date)?)),
-            None => {
-                let partition = Partition::of(date);
-                let mut is_lost = false;
-                for model in super::report_tables()? {
-                    is_lost |= self.warehouse.table(model.name)?.is_lost(&partition);
-                }
-                Ok(Some(if is_lost { LOST } else { NOT_MADE }.to_owned()))
-            }
+            None => Ok(Some(self.why_incomplete(date)?.to_owned())),
         }
+    }
+
+    /// Why a report date has not all of its tables, or tables that were made from different inputs.
+    fn why_incomplete(&self, date: NaiveDate) -> Result<&'static str> {
+        let partition = Partition::of(date);
+        let (mut is_lost, mut is_old, mut is_any) = (false, false, false);
+        for model in super::report_tables()? {
+            let table = self.warehouse.table(model.name)?;
+            let lineage = table.lineage(&partition);
+            is_lost |= table.is_lost(&partition);
+            is_old |= lineage.is_some_and(is_of_first_version);
+            is_any |= lineage.is_some();
+        }
+        Ok(match (is_lost, is_old, is_any) {
+            (true, ..) => LOST,
+            (_, true, _) => OLD,
+            (.., true) => "not in all report tables",
+            _ => NOT_MADE,
+        })
     }
 
     /// Why the clean rows of an order date may change: a clean date in its reach is outdated.
@@ -95,6 +107,7 @@ impl<'a> Judge<'a> {
 }
 
 pub const NOT_MADE: &str = "not made yet";
+pub const OLD: &str = "made by an earlier release";
 pub const LOST: &str = "its file is gone";
 
 /// "rate of product p2 changed"

@@ -123,7 +123,7 @@ fn why(
         return Ok(Some((why.to_owned(), true)));
     };
     if lineage::is_of_first_version(made) {
-        return Ok(Some(("made by an earlier release".to_owned(), true)));
+        return Ok(Some((lineage::OLD.to_owned(), true)));
     }
     let now = state.lineage(job, dt)?;
     if let Some(why) = state.why_raw(made, &now) {

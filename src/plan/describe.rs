@@ -51,8 +51,9 @@ impl Plan {
             let lost = days::describe(self.beyond_repair.iter().copied());
             line(format!("  kept                    {lost}: they read clean rows that are lost"));
         }
-        for table in &self.reference {
-            line(format!("  reference rows          {table}: changed since the latest run"));
+        if !self.reference.is_empty() {
+            let tables: Vec<&str> = self.reference.iter().copied().collect();
+            line(format!("  reference rows          to store: {}", tables.join(", ")));
         }
         if self.is_nothing_to_do() {
             line("\nnothing to do: all of it is up to date".to_owned());

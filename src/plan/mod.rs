@@ -276,7 +276,7 @@ impl Plan {
             if lineage.is_some_and(lineage::is_of_first_version)
                 && !self.conversions.contains_key(date)
             {
-                let why = "made by an earlier release".to_owned();
+                let why = lineage::OLD.to_owned();
                 self.earlier_conversions.entry(*date).or_insert(why);
             }
         }

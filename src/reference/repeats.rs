@@ -28,6 +28,8 @@ struct Row {
     /// The position among all rows of the file.
     position: usize,
     at: At,
+    /// Whether all its values could be read.
+    is_whole: bool,
 }
 
 impl Repeats {
@@ -35,8 +37,9 @@ impl Repeats {
         Repeats { batches: Vec::new(), schema, key, rows: Vec::new() }
     }
 
-    pub fn add(&mut self, hash: u64, position: usize, at: At) {
-        self.rows.push(Row { hash, position, at });
+    /// Adds a row of the next batch. A row that is not whole equals no other.
+    pub fn add(&mut self, hash: u64, position: usize, at: At, is_whole: bool) {
+        self.rows.push(Row { hash, position, at, is_whole });
     }
 
     /// Complains about rows of one key that are valid at the same time. Returns the positions in the
@@ -77,7 +80,8 @@ impl Repeats {
             let mut reaching = rows[0];
             for pair in rows.windows(2) {
                 let row = pair[1];
-                if by(&same_rest, pair[0], row).is_eq() {
+                let are_whole = self.rows[pair[0]].is_whole && self.rows[row].is_whole;
+                if are_whole && by(&same_rest, pair[0], row).is_eq() {
                     equal.insert(self.rows[row].position);
                     continue;
                 }

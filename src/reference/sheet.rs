@@ -44,6 +44,9 @@ pub struct Piece {
     positions: Positions,
 }
 
+/// The rows of a file, in its order. An error is all that cannot be read of a piece.
+pub type Pieces = Box<dyn Iterator<Item = Result<Piece, Vec<String>>> + Send>;
+
 enum Positions {
     /// The line of each row.
     Lines(Vec<u64>),
@@ -100,14 +103,15 @@ impl Sheet {
         Ok(Sheet { file, columns: wanted.iter().map(|(name, _)| *name).collect(), content })
     }
 
-    /// Decodes the rows. An error is all that cannot be read of a piece.
-    pub fn pieces(
-        &self,
-    ) -> Result<Box<dyn Iterator<Item = Result<Piece, Vec<String>>> + Send>, Vec<String>> {
+    /// Decodes the rows. Errors: the file is no readable Parquet.
+    pub fn pieces(&self) -> Result<Pieces, Vec<String>> {
         match &self.content {
             Content::Csv(content, positions) => Ok(Box::new(Lines {
                 reader: csv::Reader::from_reader(Cursor::new(content.clone())),
+                content: content.clone(),
                 positions: positions.clone(),
+                byte: 0,
+                line: 1,
             })),
             Content::Parquet(content, metadata) => {
                 let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
@@ -170,7 +174,32 @@ fn open_csv(content: Bytes, wanted: &[(&'static str, Presence)]) -> Result<Conte
 /// The rows of a CSV file.
 struct Lines {
     reader: csv::Reader<Cursor<Bytes>>,
+    content: Bytes,
     positions: Vec<Option<usize>>,
+    /// Where the last record begins, and in which line that is.
+    byte: usize,
+    line: u64,
+}
+
+impl Lines {
+    /// The line in which a record begins. The reader's own count does not know about line ends
+    /// other than `\n`, nor about empty lines before the record.
+    fn line_of(&mut self, record: Option<&csv::Position>) -> u64 {
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let content = self.content.as_ref();
+        let mut start = record.map_or(self.byte, |record| record.byte() as usize);
+        start += content[start..].iter().take_while(|byte| is_end(byte)).count();
+        for byte in self.byte..start {
+            let is_alone = || content.get(byte + 1) != Some(&b'\n');
+            self.line += match content[byte] {
+                b'\n' => 1,
+                b'\r' if is_alone() => 1,
+                _ => 0,
+            };
+        }
+        self.byte = start;
+        self.line
+    }
 }
 
 impl Iterator for Lines {
@@ -186,12 +215,15 @@ impl Iterator for Lines {
             match self.reader.read_record(&mut record) {
                 Ok(false) => break,
                 Ok(true) => {
-                    lines.push(record.position().map_or(0, csv::Position::line));
+                    lines.push(self.line_of(record.position()));
                     for (column, position) in columns.iter_mut().zip(&self.positions) {
                         column.append_option(position.and_then(|position| record.get(position)));
                     }
                 }
-                Err(error) => complaints.push(format!("unreadable line: {error}")),
+                Err(error) => {
+                    let line = self.line_of(error.position());
+                    complaints.push(format!("line {line}: {}", unreadable_line(&error)));
+                }
             }
         }
         if !complaints.is_empty() {
@@ -202,6 +234,16 @@ impl Iterator for Lines {
         (rows > 0).then(|| {
             Ok(Piece { columns: columns.collect(), rows, positions: Positions::Lines(lines) })
         })
+    }
+}
+
+fn unreadable_line(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} cells, but the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "is no UTF-8".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -277,4 +319,33 @@ fn uuids(column: &ArrayRef) -> ArrayRef {
     let Some(column) = column.as_fixed_size_binary_opt() else { return column.clone() };
     let text = |bytes: &[u8]| Some(uuid::Uuid::from_slice(bytes).ok()?.hyphenated().to_string());
     Arc::new(column.iter().map(|bytes| text(bytes?)).collect::<StringArray>())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does() {
+        let wanted = [("a", Presence::Required), ("b", Presence::Optional)];
+        let location = Location::parse("a.csv", std::path::Path::new("/")).unwrap();
+        for (content, expected) in [
+            ("a,b\n1,\n2,\n", [2, 3]),
+            ("a,b\r\n1,\r\n2,", [2, 3]),
+            ("a,b\r1,\r2,\r", [2, 3]),
+            ("\u{feff}a,b\n\n1,\n\n\n2,\n", [3, 6]),
+            ("a,b\r\n1,\"x\r\ny\"\r\n\r\n2,\r\n", [2, 5]),
+        ] {
+            let sheet = Sheet::open(&location, Bytes::from(content.to_owned()), &wanted).unwrap();
+            let piece = sheet.pieces().unwrap().next().unwrap().unwrap();
+            let lines: Vec<String> = (0..piece.rows).map(|row| piece.at(row).to_string()).collect();
+            assert_eq!(lines, expected.map(|line| format!("line {line}")), "{content:?}");
+        }
+        let ragged = Bytes::from("a,b\r\n1,\r\n2\r\n");
+        let sheet = Sheet::open(&location, ragged, &wanted).unwrap();
+        let complaints = sheet.pieces().unwrap().next().unwrap().err().unwrap();
+        assert_eq!(complaints, ["line 3: has 1 cells, but the header has 2"]);
+    }
 }

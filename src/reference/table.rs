@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
@@ -239,22 +241,24 @@ impl Table {
     ) {
         let mut complain = |kind: String, row: usize, trouble: &dyn Fn() -> String| {
             complaints.add(&kind, || {
-                format!("{}, {}: {}", piece.at(row), self.key_of(batch, row), trouble())
+                format!("{}, {}: {}", piece.at(row), self.key_of(piece, row), trouble())
             });
         };
         for (position, (name, kind, _)) in columns(self.name).iter().enumerate() {
             let column = batch.column(position);
-            let written = |row: usize| match piece.columns[position].is_null(row) {
-                true => "(empty)".to_owned(),
-                false => array_value_to_string(&piece.columns[position], row).unwrap_or_default(),
-            };
             for row in unfit[position].iter().copied() {
                 complain(format!("{name} {}", kind.fault()), row, &|| {
-                    format!("{name} \"{}\" {}", written(row), kind.fault())
+                    format!(
+                        "{name} \"{}\" {}",
+                        written(&piece.columns[position], row),
+                        kind.fault()
+                    )
                 });
             }
             if matches!(kind, Id | Date | Rate | FxRate) && column.null_count() > 0 {
-                let is_empty = |row: &usize| column.is_null(*row) && !unfit[position].contains(row);
+                let is_empty = |row: &usize| {
+                    column.is_null(*row) && unfit[position].binary_search(row).is_err()
+                };
                 for row in (0..piece.rows).filter(is_empty) {
                     complain(format!("{name} is empty"), row, &|| format!("{name} is empty"));
                 }
@@ -300,9 +304,11 @@ impl Table {
         }
     }
 
-    /// The key of a row, for messages: "link_key _ann".
-    fn key_of(&self, batch: &RecordBatch, row: usize) -> String {
-        describe_key(batch, key(self.name).len(), row)
+    /// The key of a row as the file has it, for messages: "link_key _ann".
+    fn key_of(&self, piece: &Piece, row: usize) -> String {
+        let columns = key(self.name).iter().zip(&piece.columns);
+        let parts = columns.map(|(name, column)| format!("{name} {}", written(column, row)));
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// Whether each row has a whole key and is ever in force.
@@ -333,14 +339,15 @@ impl Table {
         for piece in sheet.pieces().into_iter().flatten() {
             // What cannot be read has been complained about.
             let Ok(piece) = piece else { continue };
-            let Ok((batch, _)) = self.convert(&piece) else { break };
+            let Ok((batch, unfit)) = self.convert(&piece) else { break };
             let hashes = self.key_hashes(&batch)?;
             let has_place = self.has_place(&batch);
             let is_wanted = hashes.iter().zip(has_place);
             let is_wanted: BooleanArray =
                 is_wanted.map(|(hash, is_fit)| Some(is_fit && wanted.contains(hash))).collect();
             for row in (0..piece.rows).filter(|row| is_wanted.value(*row)) {
-                repeats.add(hashes[row], before + row, piece.at(row));
+                let is_whole = !unfit.iter().any(|rows| rows.binary_search(&row).is_ok());
+                repeats.add(hashes[row], before + row, piece.at(row), is_whole);
             }
             repeats.batches.push(filter_record_batch(&batch, &is_wanted)?);
             before += piece.rows;
@@ -372,13 +379,15 @@ fn of_several(mut hashes: Vec<u64>) -> HashSet<u64> {
 pub fn describe_key(batch: &RecordBatch, columns: usize, row: usize) -> String {
     let schema = batch.schema();
     let parts = schema.fields().iter().zip(batch.columns()).take(columns);
-    let parts = parts.map(|(field, column)| match column.is_null(row) {
-        true => format!("{} (empty)", field.name()),
-        false => {
-            format!("{} {}", field.name(), array_value_to_string(column, row).unwrap_or_default())
-        }
-    });
+    let parts = parts.map(|(field, column)| format!("{} {}", field.name(), written(column, row)));
     parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A value, for messages.
+fn written(column: &ArrayRef, row: usize) -> String {
+    let text = (!column.is_null(row)).then(|| array_value_to_string(column, row));
+    let text = text.and_then(Result::ok).filter(|text| !text.is_empty());
+    text.unwrap_or_else(|| "(empty)".to_owned())
 }
 
 /// Blanks of any kind. Most texts begin and end with a visible ASCII character.
@@ -404,4 +413,53 @@ pub type Ends<'a> = (&'a TimestampMicrosecondArray, &'a TimestampMicrosecondArra
 
 fn is_never(from: &TimestampMicrosecondArray, to: &TimestampMicrosecondArray, row: usize) -> bool {
     from.is_valid(row) && to.is_valid(row) && to.value(row) <= from.value(row)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+    use crate::location::Location;
+
+    fn read(name: &'static str, content: &str) -> (Table, Vec<String>) {
+        let location = Location::parse("table.csv", std::path::Path::new("/")).unwrap();
+        let content = content.to_owned().into();
+        let sheet = Sheet::open(&location, content, &wanted(name)).unwrap();
+        let mut complaints = Vec::new();
+        let nobody = ["0".to_owned(), "undefined".to_owned()];
+        let table = Table::read(name, sheet, Tz::UTC, &nobody, &mut complaints).unwrap();
+        (table, complaints)
+    }
+
+    #[test]
+    fn nobody_is_no_visitor_and_no_buyer() {
+        let (_, complaints) =
+            read("identities", "visitor_id,buyer_id\nundefined,Ana\nv1,0\nv2,00\n");
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].contains("line 2, visitor_id undefined: visitor_id \"undefined\""));
+        assert!(complaints[1].contains("line 3, visitor_id v1: buyer_id \"0\""));
+        let (_, complaints) = read("stores", "store_id,joined_at,left_at\n0,,\n");
+        assert!(complaints.is_empty(), "{complaints:?}");
+    }
+
+    /// More rows than a piece has; the last equals the first, and one is valid twice.
+    #[test]
+    fn rows_of_one_key_are_found_far_from_each_other() {
+        let mut content = "visitor_id,buyer_id,valid_from,valid_to\n".to_owned();
+        for visitor in 0..150_000 {
+            content.push_str(&format!("v{visitor},b{visitor},2026-01-01,\n"));
+        }
+        content.push_str("v0,b0,2026-01-01 00:00,\n");
+        let (table, complaints) = read("identities", &content);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        assert_eq!(table.batch().unwrap().num_rows(), 150_000);
+        content.push_str("v7,b8,2026-03-01,\nv8,b7,2025-03-01,2026-01-01\n");
+        let (_, complaints) = read("identities", &content);
+        assert_eq!(
+            complaints,
+            ["table.csv: visitor_id v7 is valid twice at once: line 9 (2026-01-01T00:00:00Z to \
+              open) and line 150003 (2026-03-01T00:00:00Z to open)"]
+        );
+    }
 }

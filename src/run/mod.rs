@@ -8,6 +8,7 @@
 mod attribute;
 mod clean;
 mod ledger;
+mod limits;
 mod publish;
 mod reference;
 mod remember;
@@ -202,6 +203,7 @@ async fn work(
     reference::store(&mut workspace).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;
+    Box::pin(limits::check(&workspace)).await?;
     Box::pin(make_earlier_conversions(&mut workspace)).await?;
     Box::pin(make_own_dates(&mut workspace)).await?;
     remember::at_the_end(&mut workspace).await?;

@@ -198,7 +198,7 @@ pub async fn made_afresh(world: &World, days: usize) -> State {
     fresh.state().await
 }
 
-fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {
+pub fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {
     Request {
         selection,
         as_of: None,

@@ -19,4 +19,5 @@ mod losses;
 mod nights;
 mod promises;
 mod stale;
+mod upgrade;
 mod year;

@@ -13,8 +13,8 @@
 --
 -- given_back is the amount of a refund that can have an effect: a refund that names another
 -- currency than its line's has none (M1). original_currency is the one that the event names, else
--- the line's. event_rank orders events of one instant as the rules do (M1). event_key is a number for the
--- event, valid in this run and bucket only.
+-- the line's. event_rank orders events of one instant as the rules do (M1). event_key is a number
+-- for the event, valid in this run and bucket only.
 with lines as (
     select line_key, event_id, order_id, line_id, placed_at, original_currency
     from attribution.ledger_lines

@@ -1,12 +1,14 @@
 //! Makes up clicks.
 
+use chrono::TimeDelta;
+
 use super::maker::{
-    BUYERS, COUNTRIES, DEVICES, KEYS, Maker, PRODUCTS, STORES, STRANGE_KEYS, VISITORS,
+    BUYERS, COUNTRIES, DEVICES, KEYS, Maker, PRODUCTS, QUIET, STORES, STRANGE_KEYS, VISITORS,
 };
-use super::rows::RawClick;
+use super::rows::{Identity, RawClick};
 
 impl Maker {
-    pub fn clicks(&mut self) -> Vec<RawClick> {
+    pub fn clicks(&mut self, identities: &[Identity]) -> Vec<RawClick> {
         let mut clicks: Vec<RawClick> = Vec::new();
         for _ in 0..self.dice.between(20, 150) {
             let mut click = RawClick {
@@ -36,9 +38,35 @@ impl Maker {
                 click.buyer_id = Some(self.dice.text(&BUYERS));
                 click.clicked_at = earlier.clicked_at.map(|at| at + self.within_window());
             }
+            // Nobody's own click, just before or just after its visitor changes hands.
+            if !identities.is_empty() && self.dice.chance(8) {
+                let identity = self.dice.pick(identities);
+                if let Some(end) = identity.valid_to.filter(|end| self.is_in_the_days(*end)) {
+                    click.buyer_id = None;
+                    click.visitor_id = Some(identity.visitor_id.clone());
+                    click.clicked_at = Some(end + self.jitter());
+                }
+            }
             clicks.push(click);
         }
+        for _ in 0..self.dice.between(0, 3) {
+            self.quiet_visitor(&mut clicks);
+        }
         clicks
+    }
+
+    /// A visitor who logs in once, and clicks once more without doing so.
+    fn quiet_visitor(&mut self, clicks: &mut Vec<RawClick>) {
+        let mut login = self.dice.pick(clicks).clone();
+        login.click_id = Some(self.fresh_id(&["c"]));
+        login.buyer_id = Some(self.dice.text(&BUYERS));
+        login.visitor_id = Some(self.fresh_id(&[QUIET]));
+        let mut anonymous = login.clone();
+        anonymous.click_id = Some(self.fresh_id(&["c"]));
+        anonymous.buyer_id = None;
+        let later = TimeDelta::minutes(self.dice.between(-90, 90));
+        anonymous.clicked_at = login.clicked_at.map(|at| at + later);
+        clicks.extend([login, anonymous]);
     }
 
     fn buyer(&mut self) -> Option<String> {

@@ -11,6 +11,8 @@ use super::settings::Settings;
 
 pub const BUYERS: [&str; 5] = ["ana", "ben", "cy, \"the\" d", "Ζωή", "42"];
 pub const VISITORS: [&str; 6] = ["v1", "v2", "v3", "v/4", "v'5\"", "6"];
+/// What the names of visitors who log in only once begin with.
+pub const QUIET: &str = "quiet";
 pub const STORES: [&str; 5] = ["S1", "S2", "7", "Käse, \"Brot\" & Co", "S/5"];
 pub const PRODUCTS: [&str; 5] = ["P1", "P2", "1005", "p,\"3\"", "S1"];
 pub const CATEGORIES: [&str; 4] = ["C1", "C2", "P1", "Çà/là"];
@@ -45,7 +47,7 @@ impl Maker {
         let identities = self.identities();
         let landed_clicks = self.landed();
         let landed_orders = self.landed();
-        let clicks = self.clicks();
+        let clicks = self.clicks(&identities);
         let events = self.events(&clicks, &identities);
         let mut clicks =
             self.land(clicks, |click| &mut click.clicked_at, Maker::vary_click, Maker::spoil_click);

@@ -4,10 +4,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::maker::{
-    BUYERS, CATEGORIES, COUNTRIES, Maker, PRODUCTS, STORES, STRANGE_CURRENCIES, STRANGE_TYPES,
-    TYPES, VAULT_CURRENCY, exact,
+    BUYERS, CATEGORIES, COUNTRIES, Maker, PRODUCTS, QUIET, STORES, STRANGE_CURRENCIES,
+    STRANGE_TYPES, TYPES, VAULT_CURRENCY, exact,
 };
 use super::rows::{Identity, RawClick, RawEvent};
+
+fn is_quiet_login(click: &RawClick) -> bool {
+    let is_quiet = |visitor_id: &String| visitor_id.starts_with(QUIET);
+    click.buyer_id.is_some() && click.visitor_id.as_ref().is_some_and(is_quiet)
+}
 
 impl Maker {
     pub fn events(&mut self, clicks: &[RawClick], identities: &[Identity]) -> Vec<RawEvent> {
@@ -18,7 +23,12 @@ impl Maker {
                 true => self.dice.text(&["O", "O-1", "1001"]),
                 false => format!("{}{order}", self.dice.pick(&["O", "o/", "Ö, ", "\"o\""])),
             };
-            let click = self.dice.pick(clicks).clone();
+            let mut click = self.dice.pick(clicks).clone();
+            let logins: Vec<RawClick> =
+                clicks.iter().filter(|click| is_quiet_login(click)).cloned().collect();
+            if !logins.is_empty() && self.dice.chance(15) {
+                click = self.dice.pick(&logins).clone();
+            }
             let (buyer_id, placed_at) = self.buyer_and_time(&click, identities);
             let visitor_id = match self.dice.chance(50) {
                 true => click.visitor_id.clone(),
@@ -56,7 +66,8 @@ impl Maker {
             .or(known.map(|identity| identity.buyer_id.clone()))
             .unwrap_or(self.dice.text(&BUYERS));
         let window = TimeDelta::hours(self.settings.window_hours);
-        let later = match self.dice.between(0, 9) {
+        let turn = if is_quiet_login(click) { 4 } else { 9 };
+        let later = match self.dice.between(0, turn) {
             0..=1 => window + self.jitter(),
             2 => self.jitter(),
             3..=7 => TimeDelta::seconds(self.dice.between(1, window.num_seconds())),

@@ -5,8 +5,8 @@
 -- reads:  changed.fx_rates, reference.fx_rates, clean.order_events, stale.rejected_order_events
 -- params: $currency, $zone
 --
--- An fx rate decides whether an event is valid, or why it is not, and its amount in program currency.
--- A duplicate was valid, too.
+-- An fx rate decides whether an event is valid, or why it is not, and its amount in program
+-- currency. A duplicate was valid, too.
 with keys as (
     select currency
     from changed.fx_rates

@@ -271,7 +271,7 @@ fn nights_and_changes_and_then_stale_are_one_backfill() {
             let (from, to) = seeds.split_once("..").unwrap();
             from.parse().unwrap()..to.parse().unwrap()
         }
-        Err(_) => 0..6,
+        Err(_) => 0..4,
     };
     wait_for(async {
         let first = unlanded().await;

@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
 use crate::in_memory::{World, made_afresh, wait_for, world};
+use crate::stale::land_once_more;
 
 const DAYS: usize = 8;
 
@@ -61,6 +62,10 @@ impl Unlanded {
         }
     }
 
+    pub async fn has_landed(&self, dt: NaiveDate) -> bool {
+        self.world.store.head(&self.raw[&dt][0].0).await.is_ok()
+    }
+
     /// Lets everything land up to a date.
     pub async fn land_up_to(&self, last: NaiveDate) {
         for dt in self.raw.keys().filter(|dt| **dt <= last) {
@@ -83,8 +88,7 @@ impl Unlanded {
 
     pub async fn land_and_run(&self, day: usize) -> Summary {
         for dt in self.raw.keys().filter(|dt| **dt <= self.world.date(day).succ_opt().unwrap()) {
-            let (path, _) = &self.raw[dt][0];
-            if self.world.store.head(path).await.is_err() {
+            if !self.has_landed(*dt).await {
                 self.land(*dt).await;
             }
         }
@@ -295,6 +299,19 @@ fn nights_and_changes_and_then_stale_are_one_backfill() {
                 // What landed is copied, with other tags.
                 if dice.random_range(0..4) == 0 {
                     unlanded.land_up_to(world.date(night)).await;
+                }
+                // Rows of a landed date land once more: on the next date, which makes duplicates, or
+                // under ids of their own.
+                if dice.random_range(0..3) == 0 {
+                    let (log, id) =
+                        [("clicks", "click_id"), ("orders", "event_id")][dice.random_range(0..2)];
+                    let from = dice.random_range(0..=night);
+                    let (to, suffix) = [(from, "-again"), (from + 1, "")][dice.random_range(0..2)];
+                    if unlanded.has_landed(world.date(from)).await && to < DAYS {
+                        let dates = (world.date(from), world.date(to));
+                        land_once_more(world, log, id, dates, suffix).await;
+                        before.push(format!("{log} of {} land on {}{suffix}", dates.0, dates.1));
+                    }
                 }
                 changes.push((night, before));
                 let summary = unlanded.land_and_run(night).await;

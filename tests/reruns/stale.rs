@@ -34,6 +34,17 @@ async fn rewritten(
 
 /// Lets the rows of a raw file land once more, under ids of their own.
 async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: NaiveDate) {
+    land_once_more(world, log, id, (from, to), "-again").await;
+}
+
+/// Lets the rows of a raw file land once more, on another date perhaps, with this after their ids.
+pub async fn land_once_more(
+    world: &World,
+    log: &str,
+    id: &str,
+    (from, to): (NaiveDate, NaiveDate),
+    suffix: &str,
+) {
     let content = object(world, &format!("raw/{log}/dt={from}/part-0.parquet")).await;
     let rows = ParquetRecordBatchReaderBuilder::try_new(content).unwrap().build().unwrap();
     let rows: Vec<RecordBatch> = rows.map(|batch| batch.unwrap()).collect();
@@ -44,7 +55,7 @@ async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: Nai
             true => {
                 let ids = cast(column, &DataType::Utf8).unwrap();
                 let ids = ids.as_string::<i32>().iter();
-                let again = ids.map(|id| id.map(|id| format!("{id}-again")));
+                let again = ids.map(|id| id.map(|id| format!("{id}{suffix}")));
                 Arc::new(again.collect::<StringArray>()) as ArrayRef
             }
             false => column.clone(),
@@ -56,7 +67,7 @@ async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: Nai
     let mut writer = ArrowWriter::try_new(&mut out, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    world.put(&format!("raw/{log}/dt={to}/part-again.parquet"), out).await;
+    world.put(&format!("raw/{log}/dt={to}/part-of-{from}{suffix}.parquet"), out).await;
 }
 
 async fn object(world: &World, name: &str) -> Bytes {

@@ -453,7 +453,8 @@ mod tests {
         content.push_str("v0,b0,2026-01-01 00:00,\n");
         let (table, complaints) = read("identities", &content);
         assert!(complaints.is_empty(), "{complaints:?}");
-        assert_eq!(table.batch().unwrap().num_rows(), 150_000);
+        let rows = table.batches().unwrap().map(|batch| batch.unwrap().num_rows());
+        assert_eq!(rows.sum::<usize>(), 150_000);
         content.push_str("v7,b8,2026-03-01,\nv8,b7,2025-03-01,2026-01-01\n");
         let (_, complaints) = read("identities", &content);
         assert_eq!(

@@ -14,7 +14,8 @@ with valid as (
 
 select distinct
     valid.dt,
-    turned.key
+    turned.key,
+    turned.dt as turned_dt
 from stale.turned as turned
 inner join valid
     on turned.row_id = valid.row_id

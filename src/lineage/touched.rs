@@ -30,6 +30,9 @@ const PAIRS: u64 = 50_000_000;
 pub struct Touched {
     pub clean: BTreeMap<(Log, NaiveDate), BTreeSet<Key>>,
     pub orders: BTreeMap<NaiveDate, BTreeSet<Key>>,
+    /// Those of `clean` that repeat an id of earlier landing dates whose rows turn valid or invalid,
+    /// with these dates. They have to be cleaned together.
+    pub repeated: BTreeMap<(Log, NaiveDate), BTreeSet<NaiveDate>>,
 }
 
 impl Touched {
@@ -220,8 +223,11 @@ impl Asking<'_> {
         params.insert("log", ScalarValue::Utf8(Some(log.name().to_owned())));
         let repetitions = model::named("stale.repetitions")?;
         for batch in self.engine.collect(repetitions, &params).await? {
-            for (date, value) in self::dates(&batch, 0)?.iter().zip(texts(&batch, 1)?) {
-                touched.clean.entry((log, *date)).or_default().insert(key(&value));
+            let repeated = self::dates(&batch, 2)?;
+            let rows = self::dates(&batch, 0)?.into_iter().zip(texts(&batch, 1)?).zip(repeated);
+            for ((date, value), turned) in rows {
+                touched.clean.entry((log, date)).or_default().insert(key(&value));
+                touched.repeated.entry((log, date)).or_default().insert(turned);
             }
         }
         Ok(())

@@ -55,8 +55,13 @@ impl LogPlan {
         for dt in &landing {
             let is_forced = refresh.forced.is_some_and(|dates| dates.contains(*dt));
             let forced = is_forced.then(|| "forced".to_owned());
+            // Rows that turned valid or invalid decide which of its rows are duplicates.
+            let repeated = touched.repeated.get(&(raw.log, *dt));
+            let is_to_follow =
+                repeated.is_some_and(|dates| dates.iter().any(|dt| to_clean.contains_key(dt)));
+            let is_wanted = is_to_follow || refresh.outdated.contains(*dt);
             match why(job, warehouse, touched, &raw, *dt)? {
-                Some((why, is_always)) if is_always || refresh.outdated.contains(*dt) => {
+                Some((why, is_always)) if is_always || is_wanted => {
                     to_clean.insert(*dt, why);
                 }
                 Some((why, _)) if forced.is_none() => {

@@ -172,12 +172,15 @@ async fn load(
     let model = model_of(name)?;
     let stored = &warehouse.table(model.name)?.files;
     let is_stored = !stored.is_empty();
+    let is_lost = stored.iter().any(|file| file.is_lost);
     let stored_rows = stored.iter().map(|file| file.rows()).sum();
+    let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
     register_stored(engine, warehouse, model)?;
     let found = match location(job, name) {
         None => source::Found::Absent,
         Some(location) => {
-            let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
+            // Rows that are lost are read and stored again.
+            let before = before.filter(|_| !is_lost);
             match source::find(location, before, source::settings(job)).await? {
                 Some(found) => found,
                 None => {
@@ -209,12 +212,15 @@ async fn load(
             (table, Some(source))
         }
     };
-    let (changed, count) = match is_stored {
+    let is_lost_only = is_lost
+        && before.zip(source.as_ref()).is_some_and(|(before, now)| before.is_same_content(now));
+    let (changed, count) = match is_stored && !is_lost_only {
+        // Lost rows count as removed: all others have come.
         true => changes::between(engine, model, || stored_form(&table, model)).await?,
         // Nothing was made with other rows yet.
         false => (BTreeSet::new(), stored_form(&table, model)?.try_fold(0, count_rows)?),
     };
-    let is_new = !is_stored || !changed.is_empty();
+    let is_new = !is_stored || is_lost || !changed.is_empty();
     let rows = match (count <= SMALL, is_new) {
         (true, _) => {
             let rows = stored_form(&table, model)?.collect::<Result<Vec<_>>>()?;

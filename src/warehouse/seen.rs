@@ -38,6 +38,14 @@ pub struct SourceFile {
     pub settings: String,
 }
 
+impl SourceFile {
+    /// Whether two files hold the same and were read in the same way, wherever they lie (D8).
+    pub fn is_same_content(&self, other: &SourceFile) -> bool {
+        (&self.name, self.size, &self.content, &self.settings)
+            == (&other.name, other.size, &other.content, &other.settings)
+    }
+}
+
 /// The key of reference rows that changed, and the dates that are outdated by them: landing dates
 /// for links and fx rates, order dates for the other tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -186,6 +186,18 @@ impl World {
     }
 }
 
+/// What a reader would see if the warehouse had been made from today's inputs in one go.
+pub async fn made_afresh(world: &World, days: usize) -> State {
+    let fresh = world.fork();
+    let mut job = fresh.job.clone();
+    job.root = Location::parse("s3://world/fresh", FilePath::new("/"))
+        .unwrap()
+        .in_store(fresh.store.clone());
+    let fresh = World { job, ..fresh };
+    fresh.run(fresh.backfill(0, days - 1)).await.unwrap();
+    fresh.state().await
+}
+
 pub fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {
     Request {
         selection,

@@ -4,16 +4,19 @@
 //!
 //! `LOOKBACK_FAULTS=all` lets every store call of a run fail in every way, which takes half an hour;
 //! otherwise every thirteenth does (`LOOKBACK_FAULTS=0/13`). `LOOKBACK_NIGHTS=365` simulates a year
-//! instead of 60 nights.
+//! instead of 60 nights. `LOOKBACK_SEEDS=0..50` lets so many weeks of changes go by instead of four.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tell")]
 #![allow(clippy::disallowed_methods, reason = "tests have switches in the environment")]
 
+mod copies;
 mod failing_store;
 mod faults;
 mod in_memory;
 mod killed;
 mod lease;
+mod losses;
+mod nights;
 mod promises;
 mod stale;
 mod upgrade;

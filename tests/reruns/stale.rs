@@ -1,20 +1,21 @@
 //! What was made from inputs that changed since is found and made again, and nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use chrono::NaiveDate;
 use lookback::plan::DateSelection;
+use lookback::warehouse::Warehouse;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
-use crate::in_memory::{World, wait_for, world};
+use crate::in_memory::{World, made_afresh, wait_for, world};
 
 const DAYS: usize = 8;
 
@@ -33,6 +34,17 @@ async fn rewritten(
 
 /// Lets the rows of a raw file land once more, under ids of their own.
 async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: NaiveDate) {
+    land_once_more(world, log, id, (from, to), "-again").await;
+}
+
+/// Lets the rows of a raw file land once more, on another date perhaps, with this after their ids.
+pub async fn land_once_more(
+    world: &World,
+    log: &str,
+    id: &str,
+    (from, to): (NaiveDate, NaiveDate),
+    suffix: &str,
+) {
     let content = object(world, &format!("raw/{log}/dt={from}/part-0.parquet")).await;
     let rows = ParquetRecordBatchReaderBuilder::try_new(content).unwrap().build().unwrap();
     let rows: Vec<RecordBatch> = rows.map(|batch| batch.unwrap()).collect();
@@ -43,7 +55,7 @@ async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: Nai
             true => {
                 let ids = cast(column, &DataType::Utf8).unwrap();
                 let ids = ids.as_string::<i32>().iter();
-                let again = ids.map(|id| id.map(|id| format!("{id}-again")));
+                let again = ids.map(|id| id.map(|id| format!("{id}{suffix}")));
                 Arc::new(again.collect::<StringArray>()) as ArrayRef
             }
             false => column.clone(),
@@ -55,7 +67,7 @@ async fn land_again(world: &World, log: &str, id: &str, from: NaiveDate, to: Nai
     let mut writer = ArrowWriter::try_new(&mut out, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    world.put(&format!("raw/{log}/dt={to}/part-again.parquet"), out).await;
+    world.put(&format!("raw/{log}/dt={to}/part-of-{from}{suffix}.parquet"), out).await;
 }
 
 async fn object(world: &World, name: &str) -> Bytes {
@@ -64,16 +76,26 @@ async fn object(world: &World, name: &str) -> Bytes {
     world.store.get(&path).await.unwrap().bytes().await.unwrap()
 }
 
-/// As if the warehouse had been made from today's inputs in one go.
-async fn made_afresh(world: &World) -> crate::in_memory::State {
-    let fresh = world.fork();
-    let mut job = fresh.job.clone();
-    job.root = lookback::location::Location::parse("s3://world/fresh", std::path::Path::new("/"))
-        .unwrap()
-        .in_store(fresh.store.clone());
-    let fresh = World { job, ..fresh };
-    fresh.run(fresh.backfill(0, DAYS - 1)).await.unwrap();
-    fresh.state().await
+/// Texts of two columns of all conversions, with their order dates.
+async fn conversion_texts(
+    world: &World,
+    columns: [&str; 2],
+) -> Vec<(NaiveDate, [Option<String>; 2])> {
+    let mut found = Vec::new();
+    for (date, file) in world.files("attribution.conversions").await {
+        let content = object(world, &format!("warehouse/attribution/conversions/{file}")).await;
+        for batch in ParquetRecordBatchReaderBuilder::try_new(content).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let texts = columns
+                .map(|name| cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap());
+            let text = |column: usize, row: usize| {
+                let texts = texts[column].as_string::<i32>();
+                texts.is_valid(row).then(|| texts.value(row).to_owned())
+            };
+            found.extend((0..batch.num_rows()).map(|row| (date, [text(0, row), text(1, row)])));
+        }
+    }
+    found
 }
 
 async fn published() -> World {
@@ -111,13 +133,20 @@ fn a_further_click_file_reaches_the_order_dates_whose_window_it_touches() {
         // Ids of the date and of the three after it decide duplicates together.
         let cleaned = rewritten(&world, "clean.clicks", &clicks).await;
         assert_eq!(cleaned, [2, 3, 4, 5].map(|day| world.date(day)));
-        // Local days begin eight hours after UTC ones. Its rows happened from one day before it to an
-        // hour after it, so on the local days 0 to 2; so did those of the dates cleaned with it, to
-        // day 5; and orders up to two days later look back to them.
+        // Local days begin eight hours after UTC ones, and no row of it is late: they happened on the
+        // days 1 and 2. Orders up to two days later look back to them. The dates cleaned with it have
+        // the rows that they had.
+        let warehouse = Warehouse::open(&world.job.root).await.unwrap();
+        let files = &warehouse.table("clean.clicks").unwrap().files;
+        let file = files.iter().find(|file| file.partition.date == landed).unwrap();
+        assert_eq!(
+            file.row_digests.keys().copied().collect::<Vec<_>>(),
+            [1, 2].map(|day| world.date(day))
+        );
         let reached = rewritten(&world, "attribution.conversions", &conversions).await;
-        assert_eq!(reached, [0, 1, 2, 3, 4, 5, 6, 7].map(|day| world.date(day)));
+        assert_eq!(reached, [1, 2, 3, 4].map(|day| world.date(day)));
         assert!(summary.outdated.is_empty(), "{:?}", summary.outdated);
-        assert_eq!(world.state().await, made_afresh(&world).await);
+        assert_eq!(world.state().await, made_afresh(&world, DAYS).await);
     });
 }
 
@@ -126,20 +155,30 @@ fn a_rate_corrected_in_hindsight_changes_the_dates_it_is_in_force_on() {
     wait_for(async {
         let world = published().await;
         let conversions = world.files("attribution.conversions").await;
-        let from = format!("{}T08:00:00Z", world.date(5));
-        let closed = format!(",,{from}\nstore,nobody,,0.5,{from},");
-        world
-            .edit(
-                "reference/rates.csv",
-                "category,baby,,0.09,,\n",
-                &format!("category,baby,,0.09{closed}\n"),
-            )
-            .await;
+        // Lines of a category that had no rate: it goes before the rate of their store.
+        let rates = world.text("reference/rates.csv").await;
+        let mut dates_of: BTreeMap<String, BTreeSet<NaiveDate>> = BTreeMap::new();
+        for (date, [category, source]) in
+            conversion_texts(&world, ["category_id", "rate_source"]).await
+        {
+            let is_lower = matches!(source.as_deref(), Some("store" | "default"));
+            if let Some(category) =
+                category.filter(|category| is_lower && !rates.contains(category))
+            {
+                dates_of.entry(category).or_default().insert(date);
+            }
+        }
+        let (category, dates) = dates_of.into_iter().max_by_key(|(_, dates)| dates.len()).unwrap();
+        let from = world.date(4);
+        let expected: Vec<_> = dates.iter().copied().filter(|date| *date >= from).collect();
+        assert!(!expected.is_empty() && expected.len() < dates.len(), "{category}: {dates:?}");
+        let row = format!("category,{category},,0.35,{from},\nstore,nobody,,0.5,{from},\n");
+        world.put("reference/rates.csv", rates + &row).await;
         let summary = world.run(DateSelection::Stale).await.unwrap();
         let rewritten = rewritten(&world, "attribution.conversions", &conversions).await;
-        assert_eq!(rewritten, [5, 6, 7].map(|day| world.date(day)));
-        assert!(summary.report_dates.iter().all(|date| *date >= world.date(5)), "{summary}");
-        assert_eq!(world.state().await, made_afresh(&world).await);
+        assert_eq!(rewritten, expected);
+        assert!(summary.report_dates.iter().all(|date| *date >= from), "{summary}");
+        assert_eq!(world.state().await, made_afresh(&world, DAYS).await);
     });
 }
 
@@ -180,7 +219,11 @@ fn whatever_changes_stale_dates_end_as_if_made_afresh() {
             if let Err(stop) = world.run(DateSelection::Stale).await {
                 panic!("seed {seed}, {changes:?}: {stop}");
             }
-            assert_eq!(world.state().await, made_afresh(&world).await, "seed {seed}, {changes:?}");
+            assert_eq!(
+                world.state().await,
+                made_afresh(&world, DAYS).await,
+                "seed {seed}, {changes:?}"
+            );
             let again = world.run(DateSelection::Stale).await.unwrap();
             assert!(again.written.is_empty(), "seed {seed}, {changes:?}: {again}");
         }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use anyhow::Context;
 
 use crate::job::Job;
+use crate::plan;
 use crate::raw::{Log, RawLog};
 use crate::reference::Reference;
 use crate::stop::{Kind, Stop};
@@ -17,6 +18,7 @@ use crate::warehouse::Warehouse;
 pub async fn check(job: &Job) -> Result<String, Stop> {
     let mut warehouse = Warehouse::open(&job.root).await?;
     let losses = warehouse.find_losses().await?;
+    let another = plan::refuse_another_program(job, &warehouse);
     let reference = Reference::load(job, &warehouse).await;
     let mut complaints = match &reference {
         Ok(_) => Vec::new(),
@@ -32,6 +34,7 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
     for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
         let mut raw = RawLog::list(log, location, None, |_| true).await?;
         let landed: BTreeSet<_> = raw.landed();
+        complaints.extend(raw.refuse_wrong_location());
         complaints.extend(raw.validate_schemas(&landed).await?);
         let rows: u64 = landed.iter().map(|dt| raw.rows(*dt)).sum();
         let files: usize = landed.iter().map(|dt| raw.files(*dt).count()).sum();
@@ -46,6 +49,7 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
             landed.len()
         );
     }
+    complaints.extend(another.err().into_iter().flat_map(|stop| stop.complaints));
     for loss in &losses {
         let _ = writeln!(text, "{loss}");
     }

@@ -16,6 +16,7 @@ use crate::cli::Format;
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::model;
+use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
 
@@ -30,6 +31,7 @@ pub async fn session_with(
     sql_overrides: SqlOverrides,
 ) -> Result<(Engine, Warehouse), Stop> {
     let warehouse = Warehouse::open(&job.root).await?;
+    plan::refuse_another_program(job, &warehouse)?;
     let engine = Engine::new(&Tuning::default(), sql_overrides)?;
     for model in model::stored()? {
         let folder = warehouse.folder(model);

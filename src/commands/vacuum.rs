@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace};
+use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::{Unneeded, Warehouse};
 
@@ -62,6 +63,7 @@ pub async fn vacuum(job: &Job, request: &Request) -> Result<Vacuumed, Stop> {
 
 async fn sweep(job: &Job, request: &Request, lock: &Lock) -> Result<Vacuumed, Stop> {
     let mut warehouse = Warehouse::open(&job.root).await?;
+    plan::refuse_another_program(job, &warehouse)?;
     if lock.was_taken_over() {
         warehouse.fence(&request.run_id).await?;
     }

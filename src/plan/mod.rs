@@ -122,6 +122,11 @@ impl Plan {
         let (mut clicks, mut orders) =
             try_join!(list(Log::Clicks, &job.clicks), list(Log::Orders, &job.orders))?;
 
+        let wrong = [&clicks, &orders].into_iter().filter_map(RawLog::refuse_wrong_location);
+        let wrong: Vec<String> = wrong.collect();
+        if !wrong.is_empty() && selection != DateSelection::Stale {
+            return Err(Stop::fix(wrong).hint("nothing was written; is this the right location?"));
+        }
         let LandedDates { report_dates, skipped } = match selection {
             DateSelection::Stale => {
                 LandedDates { report_dates: reported.clone(), skipped: BTreeSet::new() }
@@ -394,7 +399,7 @@ pub fn program_of(job: &Job) -> Program {
 }
 
 /// Two programs cannot share a warehouse: their dates and amounts differ (D9). Errors: exit 2.
-fn refuse_another_program(job: &Job, warehouse: &Warehouse) -> Result<(), Stop> {
+pub fn refuse_another_program(job: &Job, warehouse: &Warehouse) -> Result<(), Stop> {
     let differences = warehouse.differences(&program_of(job));
     if differences.is_empty() {
         return Ok(());

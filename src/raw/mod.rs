@@ -60,6 +60,8 @@ pub struct RawFile {
 pub struct RawLog {
     pub log: Log,
     location: Location,
+    /// Whether there is a folder of any landing date, wanted or not.
+    has_dates: bool,
     landed: BTreeMap<NaiveDate, Vec<ObjectMeta>>,
     checked: BTreeMap<NaiveDate, Vec<RawFile>>,
 }
@@ -74,9 +76,13 @@ impl RawLog {
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Result<RawLog> {
         let (_, folders) = location.list().await?;
-        let dates: Vec<NaiveDate> = folders
+        let all: Vec<NaiveDate> = folders
             .iter()
             .filter_map(|folder| folder.strip_prefix("dt=")?.parse().ok())
+            .collect();
+        let has_dates = !all.is_empty();
+        let dates: Vec<NaiveDate> = all
+            .into_iter()
             .filter(|date| as_of.is_none_or(|last| *date <= last) && wanted(*date))
             .collect();
         let listings = in_parallel(dates.clone(), async |date| {
@@ -87,6 +93,7 @@ impl RawLog {
         Ok(RawLog {
             log,
             location: location.clone(),
+            has_dates,
             landed: landed.filter(|(_, objects)| !objects.is_empty()).collect(),
             checked: BTreeMap::new(),
         })
@@ -94,6 +101,18 @@ impl RawLog {
 
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// A log without any landing date is a wrong location (D2). Returns the complaint, or none.
+    pub fn refuse_wrong_location(&self) -> Option<String> {
+        let complaint = || {
+            format!(
+                "{}: has no landing date at all, no folder such as dt=2026-05-01 ([input] {})",
+                self.location,
+                self.log.name()
+            )
+        };
+        (!self.has_dates).then(complaint)
     }
 
     /// The landing dates whose folder itself has at least one object.

@@ -23,6 +23,7 @@ use lookback::warehouse::Warehouse;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// What a reader sees: of each table, the digest of the rows of each of its files' dates.
 pub type State = BTreeMap<&'static str, BTreeMap<String, String>>;
@@ -178,6 +179,22 @@ impl World {
         state
     }
 
+    /// The same, but of the rows in any order: clean rows lie in the order in which they were found.
+    pub async fn rows(&self) -> State {
+        let warehouse = Warehouse::open(&self.job.root).await.unwrap();
+        let mut state = State::new();
+        for model in model::stored().unwrap() {
+            let folder = warehouse.folder(model);
+            let mut slices = BTreeMap::new();
+            for file in &warehouse.table(model.name).unwrap().files {
+                let content = folder.child(file.path()).read().await.unwrap().unwrap();
+                slices.insert(format!("{:?}", file.partition), digest_of_rows(content));
+            }
+            state.insert(model.name, slices);
+        }
+        state
+    }
+
     /// The files of a table, by date: a date that is rewritten has another file.
     pub async fn files(&self, table: &str) -> BTreeMap<NaiveDate, String> {
         let warehouse = Warehouse::open(&self.job.root).await.unwrap();
@@ -186,8 +203,31 @@ impl World {
     }
 }
 
-/// What a reader would see if the warehouse had been made from today's inputs in one go.
-pub async fn made_afresh(world: &World, days: usize) -> State {
+fn digest_of_rows(content: Bytes) -> String {
+    let batches = ParquetRecordBatchReaderBuilder::try_new(content).unwrap().build().unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let batch = batch.unwrap();
+        let fields = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| arrow::row::SortField::new(field.data_type().clone()))
+            .collect();
+        let converter = arrow::row::RowConverter::new(fields).unwrap();
+        let converted = converter.convert_columns(batch.columns()).unwrap();
+        rows.extend(converted.iter().map(|row| row.as_ref().to_vec()));
+    }
+    rows.sort();
+    let mut hasher = blake3::Hasher::new();
+    for row in rows {
+        hasher.update(&(row.len() as u64).to_le_bytes()).update(&row);
+    }
+    hasher.finalize().to_hex().as_str()[..32].to_owned()
+}
+
+/// The warehouse as if it had been made from today's inputs in one go.
+pub async fn afresh(world: &World, days: usize) -> World {
     let fresh = world.fork();
     let mut job = fresh.job.clone();
     job.root = Location::parse("s3://world/fresh", FilePath::new("/"))
@@ -195,7 +235,12 @@ pub async fn made_afresh(world: &World, days: usize) -> State {
         .in_store(fresh.store.clone());
     let fresh = World { job, ..fresh };
     fresh.run(fresh.backfill(0, days - 1)).await.unwrap();
-    fresh.state().await
+    fresh
+}
+
+/// What a reader would see then.
+pub async fn made_afresh(world: &World, days: usize) -> State {
+    afresh(world, days).await.state().await
 }
 
 pub fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOverrides) -> Request {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use futures::TryStreamExt;
 use lookback::plan::{DateSelection, Rebuild};
 use lookback::summary::Summary;
@@ -18,7 +18,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
-use crate::in_memory::{World, made_afresh, wait_for, world};
+use crate::in_memory::{World, afresh, made_afresh, wait_for, world};
 use crate::stale::land_once_more;
 
 const DAYS: usize = 8;
@@ -95,8 +95,8 @@ impl Unlanded {
         self.night(day).await
     }
 
-    /// Texts of two columns of all raw rows of a log.
-    fn columns(&self, log: &str, names: [&str; 2]) -> Vec<[Option<String>; 2]> {
+    /// Texts of some columns of all raw rows of a log.
+    fn columns(&self, log: &str, names: [&str; 3]) -> Vec<[Option<String>; 3]> {
         let mut rows = Vec::new();
         for (path, content) in self.raw.values().flatten() {
             if !path.as_ref().contains(log) || !path.as_ref().ends_with(".parquet") {
@@ -113,7 +113,9 @@ impl Unlanded {
                     let texts = texts[column].as_string::<i32>();
                     texts.iter().nth(row).flatten().map(str::to_owned)
                 };
-                rows.extend((0..batch.num_rows()).map(|row| [text(0, row), text(1, row)]));
+                rows.extend(
+                    (0..batch.num_rows()).map(|row| [0, 1, 2].map(|column| text(column, row))),
+                );
             }
         }
         rows
@@ -167,7 +169,7 @@ fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
 /// Changes one reference table in one way. Returns what was done, for whom a test fails.
 async fn change(unlanded: &Unlanded, dice: &mut Pcg32, people: &People) -> String {
     let world = &unlanded.world;
-    let tables = ["links", "stores", "rates", "fx_rates", "identities"];
+    let tables = ["links", "stores", "rates", "fx_rates", "identities", "identities"];
     let table = tables[dice.random_range(0..tables.len())];
     let mut sheet = Sheet::read(world, table).await;
     let nth = dice.random_range(0..sheet.rows.len());
@@ -215,8 +217,7 @@ async fn change(unlanded: &Unlanded, dice: &mut Pcg32, people: &People) -> Strin
         ("identities", 4) => sheet.rows.push(cells(["stray", "nobody-here", "", ""])),
         (_, how) => {
             // Who clicked without a name has logged in.
-            let visitor = people.visitors.choose(dice).unwrap();
-            let buyer = people.buyers.choose(dice).unwrap();
+            let (visitor, buyer) = people.logins.choose(dice).unwrap();
             if sheet.rows.iter().all(|row| &row[0] != visitor) {
                 let from = if how == 2 { String::new() } else { at.to_string() };
                 sheet.rows.push(cells([visitor, buyer, &from, ""]));
@@ -228,27 +229,37 @@ async fn change(unlanded: &Unlanded, dice: &mut Pcg32, people: &People) -> Strin
     format!("{table} {what} {nth} {at}")
 }
 
-/// Who may log in late, and who buys.
+/// Who buys where, and who may log in late.
 struct People {
-    visitors: Vec<String>,
     buyers: Vec<String>,
     stores: Vec<String>,
+    /// Visitors, and buyers who order in the window of one of their clicks without a name.
+    logins: Vec<(String, String)>,
 }
 
 impl People {
-    /// A few of each, so that what changes often matters.
     fn of(unlanded: &Unlanded) -> People {
-        let clicks = unlanded.columns("clicks", ["buyer_id", "visitor_id"]);
-        let anonymous = clicks.into_iter().filter(|[buyer, _]| buyer.is_none());
-        let mut visitors: Vec<String> = anonymous.filter_map(|[_, visitor]| visitor).collect();
-        let orders = unlanded.columns("orders", ["buyer_id", "store_id"]);
-        let mut buyers: Vec<String> = orders.iter().filter_map(|row| row[0].clone()).collect();
-        let mut stores: Vec<String> = orders.into_iter().filter_map(|[_, store]| store).collect();
-        for list in [&mut visitors, &mut buyers, &mut stores] {
-            list.sort();
-            list.dedup();
+        let instant = |text: &str| text[..19].parse::<NaiveDateTime>().unwrap();
+        let clicks = unlanded.columns("clicks", ["buyer_id", "visitor_id", "clicked_at"]);
+        let anonymous = clicks.into_iter().filter_map(|row| match row {
+            [None, Some(visitor), Some(at)] => Some((visitor, instant(&at))),
+            _ => None,
+        });
+        let anonymous: Vec<_> = anonymous.collect();
+        let orders = unlanded.columns("orders", ["buyer_id", "store_id", "event_at"]);
+        let (mut buyers, mut stores, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+        for row in orders {
+            let [Some(buyer), Some(store), Some(at)] = row else { continue };
+            let window = TimeDelta::zero()..TimeDelta::hours(48);
+            let clicks =
+                anonymous.iter().filter(|(_, click)| window.contains(&(instant(&at) - *click)));
+            logins.extend(clicks.map(|(visitor, _)| (visitor.clone(), buyer.clone())));
+            buyers.push(buyer);
+            stores.push(store);
         }
-        People { visitors, buyers, stores }
+        logins.sort();
+        logins.dedup();
+        People { buyers, stores, logins }
     }
 }
 
@@ -293,7 +304,7 @@ fn nights_and_changes_and_then_stale_are_one_backfill() {
             nights.retain(|night| [0, DAYS - 1].contains(night) || dice.random_range(0..5) > 0);
             for night in nights {
                 let mut before = Vec::new();
-                for _ in 0..dice.random_range(0..3) {
+                for _ in 0..dice.random_range(0..7) {
                     before.push(change(&unlanded, &mut dice, &people).await);
                 }
                 // What landed is copied, with other tags.
@@ -323,7 +334,8 @@ fn nights_and_changes_and_then_stale_are_one_backfill() {
             let what = format!("seed {seed}, {changes:?}");
             assert_eq!(stale.outdated, BTreeMap::new(), "{what}");
             assert_eq!(pending(world).await, [], "{what}");
-            assert_eq!(world.state().await, made_afresh(world, DAYS).await, "{what}");
+            let fresh = afresh(world, DAYS).await;
+            assert_eq!(world.rows().await, fresh.rows().await, "{what}");
             let before = world.state().await;
             let again = world.run(DateSelection::Stale).await.unwrap();
             assert!(again.written.is_empty() && again.reference.is_empty(), "{what}: {again}");

@@ -131,7 +131,8 @@ fn encoding(bench: &mut Criterion) {
         bench.iter(|| {
             let rows = futures::stream::iter(vec![batch.clone(); 8].into_iter().map(Ok));
             let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), rows));
-            runtime.block_on(write::table(rows, model, &location, "part", &slices)).unwrap()
+            let written = write::table(rows, model, &location, "part", &slices, chrono_tz::UTC);
+            runtime.block_on(written).unwrap()
         });
     });
     group.finish();

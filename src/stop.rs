@@ -49,6 +49,12 @@ impl Stop {
         Stop { kind: Kind::Later, complaints: vec![complaint.into()], hint: None }
     }
 
+    /// Whether something is missing in a store, as far as the words say.
+    pub fn is_about_a_missing_object(&self) -> bool {
+        let words = ["not found", "NotFound", "No such file"];
+        self.complaints.iter().any(|text| words.iter().any(|word| text.contains(word)))
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Stop {
         self.hint = Some(hint.into());
         self

@@ -76,10 +76,8 @@ impl RawLog {
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Result<RawLog> {
         let (_, folders) = location.list().await?;
-        let all: Vec<NaiveDate> = folders
-            .iter()
-            .filter_map(|folder| folder.strip_prefix("dt=")?.parse().ok())
-            .collect();
+        let all: Vec<NaiveDate> =
+            folders.iter().filter_map(|folder| folder.strip_prefix("dt=")?.parse().ok()).collect();
         let has_dates = !all.is_empty();
         let dates: Vec<NaiveDate> = all
             .into_iter()

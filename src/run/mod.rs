@@ -29,7 +29,7 @@ use crate::lock::{Holder, Lock, Pace};
 use crate::plan::{DateSelection, Plan, Rebuild, program_of};
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::stop::Stop;
+use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
 use crate::warehouse::Warehouse;
 use workspace::{CHUNK, Staged, Workspace, stop_if};
@@ -54,6 +54,32 @@ pub struct Request {
 /// Runs a job: `lookback run` and `lookback backfill`. Ends early when `until` does. Errors: see
 /// [`Stop`]; the reports are then unchanged, unless the last commits failed half way.
 pub async fn run(
+    job: &Job,
+    request: &Request,
+    progress: &Progress,
+    until: impl Future<Output = Stop>,
+) -> Result<Summary, Stop> {
+    match run_once(job, request, progress, until).await {
+        Err(stop) if stop.kind == Kind::Ask && stop.is_about_a_missing_object() => {
+            Err(with_losses(job, stop).await)
+        }
+        done => done,
+    }
+}
+
+/// Names the files of the warehouse that are gone, after a run that failed for want of one.
+async fn with_losses(job: &Job, mut stop: Stop) -> Stop {
+    let find = async { Warehouse::open(&job.root).await?.find_losses().await };
+    // The failure itself is what is told if the store cannot say more.
+    let losses = find.await.unwrap_or_default();
+    if losses.is_empty() {
+        return stop;
+    }
+    stop.complaints.extend(losses);
+    stop.hint("files of the warehouse are gone; `lookback backfill JOB --stale` makes them again")
+}
+
+async fn run_once(
     job: &Job,
     request: &Request,
     progress: &Progress,
@@ -214,7 +240,7 @@ async fn work(
 /// The inputs of a plan. To find what is outdated, the warehouse's files are looked at, too.
 pub async fn open(job: &Job, selection: DateSelection) -> Result<(Reference, Warehouse), Stop> {
     let mut warehouse = Warehouse::open(&job.root).await?;
-    if selection == DateSelection::Stale {
+    if selection == DateSelection::Stale || job.heal_days > 0 {
         warehouse.find_losses().await?;
     }
     let reference = Reference::load(job, &warehouse).await?;

@@ -30,6 +30,11 @@ TABLES = [
     "report/refunds",
     "report/transaction_details",
     "report/unbooked_events",
+    "reference/links",
+    "reference/stores",
+    "reference/rates",
+    "reference/fx_rates",
+    "reference/identities",
 ]
 
 

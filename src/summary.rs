@@ -84,8 +84,10 @@ impl fmt::Display for Summary {
             self.tell_outdated(f)?;
             return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
         }
-        let dates = days::describe(self.report_dates.iter().copied());
-        writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
+        if !self.report_dates.is_empty() {
+            let dates = days::describe(self.report_dates.iter().copied());
+            writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
+        }
         for (log, rows) in &self.raw_rows {
             writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
             for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {

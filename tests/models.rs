@@ -101,7 +101,7 @@ fn lines_are_short_and_keywords_are_lowercase() {
     }
 }
 
-/// Clean clicks have none: they keep the order in which they are read.
+/// Clean clicks and identities have none: they keep the order in which they are read.
 #[test]
 fn a_total_order_ends_each_stored_table() {
     for model in model::stored().unwrap() {

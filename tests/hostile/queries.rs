@@ -108,7 +108,7 @@ fn a_query_cannot_write_read_other_files_or_reach_the_network() {
         select * from \"file://{raw}\"
         select * from \"warehouse/report/orders\"
         select * from raw.clicks
-        select * from reference.links
+        select * from input.links
         select * from (select * from 'links.csv') as x
         select (select count(*) from 'links.csv') as x
         with x as (select * from 'links.csv') select * from x

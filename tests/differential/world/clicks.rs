@@ -49,18 +49,25 @@ impl Maker {
             }
             clicks.push(click);
         }
-        for _ in 0..self.dice.between(0, 3) {
+        for _ in 0..self.dice.between(1, 4) {
             self.quiet_visitor(&mut clicks);
         }
         clicks
     }
 
-    /// A visitor who logs in once, and clicks once more without doing so.
+    /// A visitor who logs in once, and clicks once more without doing so. Sometimes somebody else logs
+    /// in at the same instant.
     fn quiet_visitor(&mut self, clicks: &mut Vec<RawClick>) {
         let mut login = self.dice.pick(clicks).clone();
         login.click_id = Some(self.fresh_id(&["c"]));
         login.buyer_id = Some(self.dice.text(&BUYERS));
         login.visitor_id = Some(self.fresh_id(&[QUIET]));
+        if self.dice.chance(40) {
+            let mut rival = login.clone();
+            rival.click_id = Some(self.fresh_id(&["c"]));
+            rival.buyer_id = Some(self.dice.text(&BUYERS));
+            clicks.push(rival);
+        }
         let mut anonymous = login.clone();
         anonymous.click_id = Some(self.fresh_id(&["c"]));
         anonymous.buyer_id = None;

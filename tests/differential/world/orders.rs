@@ -26,11 +26,11 @@ impl Maker {
             let mut click = self.dice.pick(clicks).clone();
             let logins: Vec<RawClick> =
                 clicks.iter().filter(|click| is_quiet_login(click)).cloned().collect();
-            if !logins.is_empty() && self.dice.chance(15) {
+            if !logins.is_empty() && self.dice.chance(30) {
                 click = self.dice.pick(&logins).clone();
             }
             let (buyer_id, placed_at) = self.buyer_and_time(&click, identities);
-            let visitor_id = match self.dice.chance(50) {
+            let visitor_id = match self.dice.chance(if is_quiet_login(&click) { 20 } else { 50 }) {
                 true => click.visitor_id.clone(),
                 false => self.visitor(50),
             };

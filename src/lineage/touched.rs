@@ -52,10 +52,6 @@ impl Touched {
         });
         pending.collect()
     }
-
-    fn is_nothing(&self) -> bool {
-        self.clean.is_empty() && self.orders.is_empty()
-    }
 }
 
 /// Asks for the keys that changed since the latest run, and for those that earlier runs left
@@ -94,7 +90,6 @@ pub async fn touched(job: &Job, reference: &Reference, warehouse: &Warehouse) ->
         keys = asking.keys.len(),
         clean = touched.clean.len(),
         orders = touched.orders.len(),
-        is_nothing = touched.is_nothing(),
         "reference rows changed"
     );
     Ok(touched)

@@ -12,12 +12,12 @@ it is killed. Each request becomes a line of JSON in FILE, if one is given.
     bandwidth           bytes a second of each connection, in either direction
     only                the faults below meet only requests that match this regular expression;
                         it is held against "METHOD /path?query"
-    busy_seconds        for so long from now, each request is answered with 503 SlowDown
+    first               and of these only so many; default all
+    busy_seconds        so long from the first that it meets, the answer is 503 SlowDown
+    silent              no answer, until the pace is set again
     cut_every           of each so many-th GET the body ends early, and with it the connection
     cut_after           after so many bytes; default 0
-    cut_first           only so many bodies are cut; default all
-    trickle             bytes a second, for the body of each answer
-    silent_first        so many requests get no answer until the pace is set again; "all" for all
+    trickle             bytes a second, for the body of the answer
 
 `GET /_pace` tells the pace, and how many requests met a fault since. `GET /_requests` tells all
 requests in the order in which they ended; `DELETE /_requests` forgets them.
@@ -177,29 +177,43 @@ class Pace:
         self.settings = settings
         self.delay = settings.get("delay", 0)
         self.bandwidth = settings.get("bandwidth")
-        self.trickle = settings.get("trickle")
         self.only = re.compile(settings.get("only", ""))
-        self.busy_until = time.time() + settings.get("busy_seconds", 0)
-        self.silent = settings.get("silent_first", 0)
-        self.silent = float("inf") if self.silent == "all" else self.silent
+        self.first = settings.get("first", float("inf"))
+        self.busy_until = None
         self.gets = 0
         self.met = collections.Counter()
         self.replaced = asyncio.Event()
 
-    def meets(self, request):
+    def fault_of(self, request):
+        """The fault that this request meets, if any. A cut body may turn out to be too short."""
         query = f"?{request.query}" if request.query else ""
-        return bool(self.only.search(f"{request.method} {request.path}{query}"))
+        if not self.only.search(f"{request.method} {request.path}{query}"):
+            return ""
+        if self.met.total() >= self.first:
+            return ""
+        for fault, holds in [
+            ("silent", self.settings.get("silent")),
+            ("busy", self.is_busy()),
+            ("cut", self.is_cut(request)),
+            ("trickle", self.settings.get("trickle")),
+        ]:
+            if holds:
+                self.met[fault] += fault != "cut"
+                return fault
+        return ""
 
-    def is_silent(self):
-        return self.met["silent"] < self.silent
+    def is_busy(self):
+        now = time.monotonic()
+        if self.busy_until is None:
+            self.busy_until = now + self.settings.get("busy_seconds", 0)
+        return now < self.busy_until
 
     def is_cut(self, request):
         every = self.settings.get("cut_every")
         if request.method != "GET" or not every:
             return False
         self.gets += 1
-        first = self.settings.get("cut_first", float("inf"))
-        return self.gets % every == 0 and self.met["cut"] < first
+        return self.gets % every == 0
 
     def told(self):
         return self.settings | {"met": self.met}
@@ -333,23 +347,21 @@ class Connection:
 
     async def through_faults(self, request, head, body):
         pace = self.between.pace
-        meets = pace.meets(request)
-        if meets and pace.is_silent():
-            request.fault = "silent"
-            pace.met["silent"] += 1
+        fault = pace.fault_of(request)
+        if fault == "silent":
+            request.fault = fault
             await pace.replaced.wait()
             return False
         await asyncio.sleep(pace.delay)
-        if meets and time.time() < pace.busy_until:
-            request.fault, request.status = "busy", 503
-            pace.met["busy"] += 1
+        if fault == "busy":
+            request.fault, request.status = fault, 503
             async for part in body:
                 request.sent += len(part)
             await self.client.send(written_answer("503 Slow Down", SLOW_DOWN, "application/xml"))
             return True
-        return await self.hand_on(request, head, body, pace, meets)
+        return await self.hand_on(request, head, body, pace, fault)
 
-    async def hand_on(self, request, head, body, pace, meets):
+    async def hand_on(self, request, head, body, pace, fault):
         await self.reach_server()
         await self.server.send(head.encoded(without=("connection", "expect")))
         async for part in paced(body, pace.bandwidth):
@@ -360,22 +372,17 @@ class Connection:
         has_body = request.method != "HEAD" and request.status not in (204, 304)
         ends = has_body and not answer.is_chunked() and answer.length() is None
         answer.first = answer.first.replace("HTTP/1.0", "HTTP/1.1")
-        more = ["Connection: close"] if ends else []
-        left = None
-        if meets and request.status < 300 and pace.is_cut(request):
+        await self.client.send(answer.encoded(more=["Connection: close"] if ends else []))
+        bandwidth, left = pace.bandwidth, None
+        if fault == "trickle":
+            request.fault, bandwidth = fault, pace.settings["trickle"]
+        if fault == "cut":
             left = pace.settings.get("cut_after", 0)
-        bandwidth = pace.bandwidth
-        if meets and pace.trickle:
-            request.fault = "trickle"
-            pace.met["trickle"] += 1
-            bandwidth = pace.trickle
-        await self.client.send(answer.encoded(more=more))
-        pieces = self.server.body(answer) if has_body else nothing()
-        async for part in paced(pieces, bandwidth):
+        async for part in paced(self.server.body(answer) if has_body else nothing(), bandwidth):
             if left is not None and request.received + len(part) > left:
                 await self.client.send(part[: left - request.received])
-                request.fault, request.received = "cut", left
-                pace.met["cut"] += 1
+                request.fault, request.received = fault, left
+                pace.met[fault] += 1
                 return False
             request.received += len(part)
             await self.client.send(part)

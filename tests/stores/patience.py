@@ -41,8 +41,8 @@ def the_store_is_busy_for_writes(store):
 
 
 def bodies_trickle(store):
-    what = "clicks come in at 300 bytes a second, with --stall-seconds 8"
-    pace = {"only": "^GET .*/clean/clicks/.*parquet", "first": 3, "trickle": 300}
+    what = "three bodies take 12 s each, with --stall-seconds 8"
+    pace = {"only": "^GET .*/clean/clicks/.*parquet", "first": 3, "trickle": 12}
     bad_night(store, SLOW, what, STALL, **pace)
 
 

@@ -17,7 +17,7 @@ it is killed. Each request becomes a line of JSON in FILE, if one is given.
     silent              no answer, until the pace is set again
     cut_every           of each so many-th GET the body ends early, and with it the connection
     cut_after           after so many bytes; default 0
-    trickle             bytes a second, for the body of the answer
+    trickle             seconds that the body of the answer takes, whatever its length
 
 `GET /_pace` tells the pace, and how many requests met a fault since. `GET /_requests` tells all
 requests in the order in which they ended; `DELETE /_requests` forgets them.
@@ -221,7 +221,7 @@ class Pace:
 
 async def paced(pieces, bandwidth):
     """The pieces, each at the time at which its last byte would have come."""
-    step = max(bandwidth // 20, 1) if bandwidth else PIECE
+    step = max(int(bandwidth / 20), 1) if bandwidth else PIECE
     begin, count = time.monotonic(), 0
     async for whole in pieces:
         for start in range(0, len(whole), step):
@@ -375,7 +375,8 @@ class Connection:
         await self.client.send(answer.encoded(more=["Connection: close"] if ends else []))
         bandwidth, left = pace.bandwidth, None
         if fault == "trickle":
-            request.fault, bandwidth = fault, pace.settings["trickle"]
+            request.fault = fault
+            bandwidth = (answer.length() or 1) / pace.settings["trickle"]
         if fault == "cut":
             left = pace.settings.get("cut_after", 0)
         async for part in paced(self.server.body(answer) if has_body else nothing(), bandwidth):

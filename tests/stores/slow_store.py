@@ -1,9 +1,10 @@
 """What lies between a program and its object store: distance, thin lines and bad days.
 
 usage: slow_store.py URL [FILE]
+       slow_store.py memory [FILE]
 
 Hands every request on to the S3 server at URL, as it came: the signature names the host that the
-client called, which is this one. Prints its own URL on the first line of stdout and serves until
+client called, which is this one. Or answers by itself, see memory_store.py. Prints its own URL on the first line of stdout and serves until
 it is killed. Each request becomes a line of JSON in FILE, if one is given.
 
 `PUT /_pace` with a JSON object replaces the pace and the faults; what it does not name is off:
@@ -32,6 +33,8 @@ import socket
 import sys
 import time
 import urllib.parse
+
+from memory_store import MemoryStore
 
 # At 60 MB/s a piece takes two milliseconds: fine enough for a pace, and few enough to be fast.
 PIECE = 128 * 1024
@@ -237,6 +240,7 @@ class Between:
     def __init__(self, url, log):
         parts = urllib.parse.urlsplit(url)
         self.server = (parts.hostname, parts.port)
+        self.memory = MemoryStore() if url == "memory" else None
         self.log = log
         self.pace = Pace({})
         self.requests = []
@@ -362,15 +366,11 @@ class Connection:
         return await self.hand_on(request, head, body, pace, fault)
 
     async def hand_on(self, request, head, body, pace, fault):
-        await self.reach_server()
-        await self.server.send(head.encoded(without=("connection", "expect")))
-        async for part in paced(body, pace.bandwidth):
-            request.sent += len(part)
-            await self.server.send(part)
-        answer = await self.server.head()
+        ask = self.ask_memory if self.between.memory else self.ask_server
+        answer, pieces = await ask(request, head, paced(body, pace.bandwidth))
         request.status = int(answer.first.split(" ")[1])
-        has_body = request.method != "HEAD" and request.status not in (204, 304)
-        ends = has_body and not answer.is_chunked() and answer.length() is None
+        ends = not answer.is_chunked() and answer.length() is None
+        ends = ends and request.method != "HEAD" and request.status not in (204, 304)
         answer.first = answer.first.replace("HTTP/1.0", "HTTP/1.1")
         await self.client.send(answer.encoded(more=["Connection: close"] if ends else []))
         bandwidth, left = pace.bandwidth, None
@@ -379,7 +379,7 @@ class Connection:
             bandwidth = (answer.length() or 1) / pace.settings["trickle"]
         if fault == "cut":
             left = pace.settings.get("cut_after", 0)
-        async for part in paced(self.server.body(answer) if has_body else nothing(), bandwidth):
+        async for part in paced(pieces, bandwidth):
             if left is not None and request.received + len(part) > left:
                 await self.client.send(part[: left - request.received])
                 request.fault, request.received = fault, left
@@ -390,6 +390,33 @@ class Connection:
         if ends or answer.ends_connection():
             self.leave_server()
         return not ends
+
+    async def ask_server(self, request, head, body):
+        await self.reach_server()
+        await self.server.send(head.encoded(without=("connection", "expect")))
+        async for part in body:
+            request.sent += len(part)
+            await self.server.send(part)
+        answer = await self.server.head()
+        has_body = request.method != "HEAD" and answer.first.split(" ")[1] not in ("204", "304")
+        return answer, self.server.body(answer) if has_body else nothing()
+
+    async def ask_memory(self, request, head, body):
+        if head.is_chunked():
+            raise Closed
+        data = bytearray()
+        async for part in body:
+            data += part
+        request.sent = len(data)
+        answer = self.between.memory.answer(
+            request.method, request.path, request.query, head.headers, bytes(data))
+        return Head(answer.head().encode()), pieces_of(
+            b"" if request.method == "HEAD" else answer.body)
+
+
+async def pieces_of(body):
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
 
 
 async def nothing():

@@ -9,6 +9,7 @@ pub mod functions;
 mod lookup_join;
 mod materialise;
 pub mod parquet_table;
+mod read_ahead;
 mod scratch;
 
 use std::collections::{BTreeMap, HashMap};

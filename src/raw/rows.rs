@@ -110,7 +110,8 @@ impl RawLog {
         let partition = Field::new(&landed_on, DataType::Date32, false);
         let table =
             ParquetTable::new(self.location.store_url()?, schema.clone(), Some(partition), files)
-                .with_readers(guard::readers);
+                .with_readers(guard::readers)
+                .kept_by(self.location.kept().cloned());
         let wanted = self.log.columns();
         let mut columns = vec![ident(&landed_on).alias("dt")];
         for (name, kind, _) in wanted {

@@ -113,6 +113,7 @@ async fn run_once(
             summary = done?;
         }
     }
+    summary.object_store = job.object_stores.counts();
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
 }

@@ -190,6 +190,9 @@ impl Warehouse {
         for (name, table) in &mut self.tables {
             let Some(change) = changes.remove(name) else { continue };
             commits.push(async move {
+                for (file, _) in &change.files {
+                    file.upload.finish(&file.path).await?;
+                }
                 let committed = table.commit(change, run_id, now).await;
                 committed.map_err(|error| because(error, &format!("{name}: cannot commit")))
             });

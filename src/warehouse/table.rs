@@ -216,7 +216,9 @@ impl Table {
         let partition = self.model.partition();
         let partition =
             partition.map(|column| Field::new(column, arrow::datatypes::DataType::Date32, true));
-        Ok(ParquetTable::new(folder.store_url()?, self.model.file_schema(), partition, files))
+        let table =
+            ParquetTable::new(folder.store_url()?, self.model.file_schema(), partition, files);
+        Ok(table.kept_by(folder.kept().cloned()))
     }
 }
 

@@ -196,7 +196,7 @@ async fn make_plan(
     };
     let (selection, as_of) = (request.selection, request.as_of);
     let mut plan = Plan::make(job, reference, warehouse, selection, as_of, rebuild).await?;
-    plan.validate_raw(job).await?;
+    plan.validate_raw(job, warehouse).await?;
     Ok(plan)
 }
 

@@ -20,16 +20,20 @@ pub async fn read(store: &dyn ObjectStore, path: &Path, size: u64) -> Result<Byt
     let start = size.saturating_sub(END);
     let end = store.get_range(path, start..size).await?;
     let is_whole = end.len() as u64 == size - start;
-    let length = length(&end).filter(|length| is_whole && *length <= size);
-    let Some(length) = length else { return Ok(end) };
-    if let Some(before) = (end.len() as u64).checked_sub(length) {
-        return Ok(end.slice(before as usize..));
-    }
+    let is_longer = |length: &u64| is_whole && (end.len() as u64) < *length && *length <= size;
+    let Some(length) = length(&end).filter(is_longer) else { return Ok(of(&end)) };
     let missing = store.get_range(path, size - length..start).await?;
-    let mut whole = BytesMut::with_capacity(length as usize);
+    let mut whole = BytesMut::with_capacity(missing.len() + end.len());
     whole.extend_from_slice(&missing);
     whole.extend_from_slice(&end);
     Ok(whole.freeze())
+}
+
+/// The same, of a file or an end of it that was read already.
+pub fn of(end: &Bytes) -> Bytes {
+    let size = end.len() as u64;
+    let start = length(end).and_then(|length| size.checked_sub(length)).unwrap_or(0);
+    end.slice(start as usize..)
 }
 
 /// How long a footer is, with the bytes after it.

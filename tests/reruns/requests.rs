@@ -8,6 +8,8 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use lookback::location::Location;
 use lookback::raw::{Log, RawLog};
+use lookback::reference::{Heads, Reference};
+use lookback::warehouse::Warehouse;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -179,4 +181,31 @@ fn contents_of_one(name: &str, content: &[u8]) -> String {
 
 fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().as_str()[..32].to_owned()
+}
+
+#[test]
+fn reference_tables_that_did_not_change_are_asked_for_once_each_and_not_read() {
+    wait_for(async {
+        let world = crate::in_memory::world(2);
+        world.run(world.backfill(0, 1)).await.unwrap();
+        let store = FailingStore::counting(world.store.clone());
+        let counted = world.seen_through(Arc::new(store.clone()));
+        let warehouse = Warehouse::open(&world.job.root).await.unwrap();
+        let load = async || {
+            let before = store.calls();
+            let heads = Heads::ask(&counted.job).await.unwrap();
+            let reference = Reference::load(&counted.job, &warehouse, &heads).await.unwrap();
+            (reference, store.calls() - before)
+        };
+        let (unchanged, calls) = load().await;
+        assert_eq!((unchanged.new_tables().len(), calls), (0, 5));
+        // A copy is read, and nothing else is.
+        world.put("reference/links.csv", world.text("reference/links.csv").await).await;
+        let (copied, calls) = load().await;
+        assert_eq!((copied.new_tables().len(), calls), (0, 6));
+        assert_eq!(
+            copied.row_counts().collect::<Vec<_>>(),
+            unchanged.row_counts().collect::<Vec<_>>()
+        );
+    });
 }

@@ -5,6 +5,7 @@
 //! is parsed unchanged and its parameters are bound as values: no SQL is built from strings.
 //! Refuses to know what a table means.
 
+pub mod footer;
 pub mod functions;
 mod lookup_join;
 mod materialise;

@@ -190,13 +190,13 @@ impl Location {
     }
 }
 
-/// Runs `work` for each item, 16 at a time. Results are in the order of `items`. For many small
+/// Runs `work` for each item, 64 at a time. Results are in the order of `items`. For many small
 /// requests. Errors: the first of `work`.
 pub async fn in_parallel<I, T, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>>
 where
     F: Future<Output = Result<T>>,
 {
-    futures::stream::iter(items.into_iter().map(work)).buffered(16).try_collect().await
+    futures::stream::iter(items.into_iter().map(work)).buffered(64).try_collect().await
 }
 
 /// Resolves `.` and `..` by name, because the folder need not exist yet.

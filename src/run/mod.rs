@@ -28,7 +28,7 @@ use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace};
 use crate::plan::{DateSelection, Plan, Rebuild, program_of};
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
 use crate::warehouse::Warehouse;
@@ -197,7 +197,7 @@ async fn make_plan(
     };
     let (selection, as_of) = (request.selection, request.as_of);
     let mut plan = Plan::make(job, reference, warehouse, selection, as_of, rebuild).await?;
-    plan.validate_raw(job).await?;
+    plan.validate_raw(job, warehouse).await?;
     Ok(plan)
 }
 
@@ -240,11 +240,15 @@ async fn work(
 
 /// The inputs of a plan. To find what is outdated, the warehouse's files are looked at, too.
 pub async fn open(job: &Job, selection: DateSelection) -> Result<(Reference, Warehouse), Stop> {
-    let mut warehouse = Warehouse::open(&job.root).await?;
-    if selection == DateSelection::Stale || job.heal_days > 0 {
-        warehouse.find_losses().await?;
-    }
-    let reference = Reference::load(job, &warehouse).await?;
+    let open = async {
+        let mut warehouse = Warehouse::open(&job.root).await?;
+        if selection == DateSelection::Stale || job.heal_days > 0 {
+            warehouse.find_losses().await?;
+        }
+        Ok(warehouse)
+    };
+    let (warehouse, heads) = try_join!(open, Heads::ask(job))?;
+    let reference = Reference::load(job, &warehouse, &heads).await?;
     Ok((reference, warehouse))
 }
 

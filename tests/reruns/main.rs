@@ -18,6 +18,7 @@ mod lease;
 mod losses;
 mod nights;
 mod promises;
+mod requests;
 mod stale;
 mod upgrade;
 mod year;

@@ -156,6 +156,7 @@ fn a_night_reads_each_log_once_and_commits_with_one_put() {
         let calls = noting.of_logs();
         assert!(commits > 5);
         assert_eq!(calls["put"].len() as u64, commits, "{calls:?}");
+        assert_eq!(calls["list"].len(), before.len(), "{calls:?}");
         let versions = before.values().map(|version| version.unwrap() + 1);
         assert_eq!(calls["get"].len() as u64, versions.sum::<u64>(), "{calls:?}");
         assert_eq!(calls.len(), 3, "{:?}", calls.keys());

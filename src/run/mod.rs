@@ -25,7 +25,7 @@ use futures::try_join;
 use crate::days::{self, contiguous_ranges};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
-use crate::lock::{Holder, Lock, Pace};
+use crate::lock::{Holder, Lock, Pace, Sight};
 use crate::plan::{DateSelection, Plan, Rebuild, program_of};
 use crate::progress::Progress;
 use crate::reference::{Heads, Reference};
@@ -132,20 +132,25 @@ struct Ready {
 }
 
 /// Plans before it takes the lock, so that a run that is impossible or unnecessary leaves no trace.
-/// Plans again under the lock if another run has changed the warehouse in between.
+/// Plans again under the lock if another run held it in between and changed the warehouse.
 async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
     let look = async || {
         let (reference, warehouse) = open(job, request.selection).await?;
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };
+    // Before all else: see `Lock::is_as_seen`.
+    let sight = Sight::of(&job.root).await;
     let (reference, mut warehouse, plan) = look().await?;
     if plan.is_nothing_to_do() && plan.reference.is_empty() {
         return Ok(Prepared::NothingToDo(Box::new((warehouse, plan))));
     }
     let planned_on = warehouse.versions();
-    let lock =
-        Lock::take(&job.root, &Holder::new(&request.run_id, request.now), request.pace).await?;
+    let holder = Holder::new(&request.run_id, request.now);
+    let lock = Lock::take(&job.root, &holder, request.pace, sight).await?;
+    if lock.is_as_seen() {
+        return Ok(Prepared::Ready(Box::new(Ready { lock, reference, warehouse, plan })));
+    }
     let under_lock = async {
         refresh_under_lock(&mut warehouse, request, &lock).await?;
         match warehouse.versions() == planned_on {

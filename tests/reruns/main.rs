@@ -15,6 +15,7 @@ mod faults;
 mod in_memory;
 mod killed;
 mod lease;
+mod log_requests;
 mod losses;
 mod nights;
 mod promises;

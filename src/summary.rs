@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::days;
+use crate::location::Counts;
 
 /// The result of a run. Counts are rows unless said otherwise.
 #[derive(Debug, Default, Serialize)]
@@ -43,6 +44,9 @@ pub struct Summary {
     pub outdated: BTreeMap<String, Vec<NaiveDate>>,
     /// Report dates that were never made, by the landing dates that they wait for.
     pub waiting: BTreeMap<String, Vec<NaiveDate>>,
+    /// What was asked of object stores. Left out where all is on local disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_store: Option<Counts>,
     pub seconds: f64,
 }
 
@@ -82,6 +86,7 @@ impl fmt::Display for Summary {
         if self.report_dates.is_empty() && self.written.is_empty() {
             writeln!(f, "nothing to do")?;
             self.tell_outdated(f)?;
+            self.tell_requests(f)?;
             return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
         }
         if !self.report_dates.is_empty() {
@@ -126,11 +131,28 @@ impl fmt::Display for Summary {
             writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
         }
         self.tell_outdated(f)?;
+        self.tell_requests(f)?;
         write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
     }
 }
 
 impl Summary {
+    fn tell_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(counts) = &self.object_store else { return Ok(()) };
+        for (kind, requests) in &counts.requests {
+            writeln!(f, "{:<34}{:>16}", format!("requests: {kind}"), grouped(*requests))?;
+        }
+        if counts.failed > 0 {
+            writeln!(f, "{:<34}{:>16}", "  of these repeated", grouped(counts.failed))?;
+        }
+        for (name, bytes) in
+            [("bytes read", counts.bytes_read), ("bytes written", counts.bytes_written)]
+        {
+            writeln!(f, "{name:<34}{:>16}", grouped(bytes))?;
+        }
+        Ok(())
+    }
+
     fn tell_outdated(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (landing, dates) in &self.waiting {
             let dates = days::describe(dates.iter().copied());

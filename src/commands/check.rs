@@ -5,21 +5,22 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::Context;
+use futures::try_join;
 
 use crate::job::Job;
 use crate::plan;
 use crate::raw::{Log, RawLog};
-use crate::reference::Reference;
+use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::warehouse::Warehouse;
 
 /// Returns what was found, as text: rows, files and landing dates of each input. Errors: exit 2
 /// with all complaints (B1 to B4).
 pub async fn check(job: &Job) -> Result<String, Stop> {
-    let mut warehouse = Warehouse::open(&job.root).await?;
+    let (mut warehouse, heads) = try_join!(Warehouse::open(&job.root), Heads::ask(job))?;
     let losses = warehouse.find_losses().await?;
     let another = plan::refuse_another_program(job, &warehouse);
-    let reference = Reference::load(job, &warehouse).await;
+    let reference = Reference::load(job, &warehouse, &heads).await;
     let mut complaints = match &reference {
         Ok(_) => Vec::new(),
         Err(stop) if stop.kind == Kind::Fix => stop.complaints.clone(),
@@ -32,7 +33,7 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
         }
     }
     for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
-        let mut raw = RawLog::list(log, location, None, |_| true).await?;
+        let mut raw = RawLog::list(log, location, None, None, |_| true).await?;
         let landed: BTreeSet<_> = raw.landed();
         complaints.extend(raw.refuse_wrong_location());
         complaints.extend(raw.validate_schemas(&landed).await?);

@@ -16,6 +16,6 @@ pub async fn plan(
 ) -> Result<String, Stop> {
     let (reference, warehouse) = run::open(job, selection).await?;
     let mut plan = Plan::make(job, &reference, &warehouse, selection, as_of, rebuild).await?;
-    plan.validate_raw(job).await?;
+    plan.validate_raw(job, &warehouse).await?;
     plan.describe(job, &warehouse)
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::job::Job;
-use crate::lock::{Holder, Lock, Pace};
+use crate::lock::{Holder, Lock, Pace, Sight};
 use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::{Unneeded, Warehouse};
@@ -51,8 +51,8 @@ struct Swept {
 /// Removes what [`Request`] no longer keeps. Errors: exit 5 when a run holds the warehouse; exit 1
 /// when a store fails.
 pub async fn vacuum(job: &Job, request: &Request) -> Result<Vacuumed, Stop> {
-    let lock =
-        Lock::take(&job.root, &Holder::new(&request.run_id, request.now), request.pace).await?;
+    let holder = Holder::new(&request.run_id, request.now);
+    let lock = Lock::take(&job.root, &holder, request.pace, Sight::default()).await?;
     let done = tokio::select! {
         stop = lock.lost() => Err(stop),
         done = sweep(job, request, &lock) => done,

@@ -5,10 +5,12 @@
 //! is parsed unchanged and its parameters are bound as values: no SQL is built from strings.
 //! Refuses to know what a table means.
 
+pub mod footer;
 pub mod functions;
 mod lookup_join;
 mod materialise;
 pub mod parquet_table;
+mod read_ahead;
 mod scratch;
 
 use std::collections::{BTreeMap, HashMap};

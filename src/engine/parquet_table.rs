@@ -2,7 +2,7 @@
 //! may be the files' partition value.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -26,6 +26,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+
+use super::read_ahead::{FOOTER_HINT, Wanted, ask_ahead};
+use crate::location::Kept;
 
 /// Columns that have the same value in all rows of a file or part.
 pub type Constants = BTreeMap<String, ScalarValue>;
@@ -55,6 +58,7 @@ pub struct ParquetTable {
     scanned: TableSchema,
     files: Vec<DataFile>,
     readers: Option<Readers>,
+    kept: Option<Arc<Kept>>,
 }
 
 /// Makes readers of a store's files that replace DataFusion's.
@@ -73,11 +77,16 @@ impl ParquetTable {
         let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
         let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
         let schema = Arc::new(Schema::new(fields));
-        ParquetTable { store, schema, scanned, files, readers: None }
+        ParquetTable { store, schema, scanned, files, readers: None, kept: None }
     }
 
     pub fn with_readers(self, readers: Readers) -> ParquetTable {
         ParquetTable { readers: Some(readers), ..self }
+    }
+
+    /// The files are in a store that keeps what it reads, so they are read ahead.
+    pub fn kept_by(self, kept: Option<Arc<Kept>>) -> ParquetTable {
+        ParquetTable { kept, ..self }
     }
 
     /// Turns positions of columns in queries into positions in scans.
@@ -87,6 +96,17 @@ impl ParquetTable {
         let all: Vec<usize> = (0..columns).collect();
         let positions = projection.unwrap_or(&all).iter();
         positions.map(|position| (position + columns - partitions) % columns).collect()
+    }
+
+    /// What a scan reads of each file.
+    fn wanted(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> Wanted {
+        if state.config_options().execution.parquet.pushdown_filters {
+            return Wanted::Footer;
+        }
+        let columns = self.scanned.file_schema().fields();
+        let positions = self.scanned_positions(projection).into_iter();
+        let names = positions.filter_map(|position| Some(columns.get(position)?.name().clone()));
+        Wanted::Columns(Arc::new(names.collect::<BTreeSet<String>>()))
     }
 
     fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
@@ -153,6 +173,11 @@ impl TableProvider for ParquetTable {
                 .with_statistics(Arc::new(statistics))
             })
             .collect();
+        if let Some(kept) = &self.kept {
+            let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+            let files = files.iter().map(|file| file.object_meta.clone());
+            ask_ahead(kept, files, &self.wanted(state, projection), &footers);
+        }
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.default_table_options().parquet;
         let store = state.runtime_env().object_store(&self.store)?;
@@ -165,6 +190,7 @@ impl TableProvider for ParquetTable {
         };
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
+            .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(readers);
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)

@@ -4,6 +4,7 @@
 
 mod attribution;
 mod limits;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use regex::Regex;
 use toml::{Table, Value};
 
 use crate::days::Reach;
-use crate::location::Location;
+use crate::location::{Location, Stores};
 use crate::stop::Stop;
 
 /// A checked job file.
@@ -29,6 +30,8 @@ pub struct Job {
     pub fx_rates: Option<Location>,
     pub identities: Option<Location>,
     pub root: Location,
+    /// The object stores of all these locations.
+    pub object_stores: Stores,
     /// Whose warehouse this is (D9).
     pub name: Option<String>,
     pub zone: Tz,
@@ -85,7 +88,8 @@ impl Job {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             Stop::fix_one(format!("{}: is not TOML: {error}", file.display()))
         })?;
-        let mut reader = Reader { table, folder, complaints: Vec::new() };
+        let mut reader =
+            Reader { table, folder, stores: Stores::default(), complaints: Vec::new() };
         let job = read(&mut reader, file);
         reader.refuse_leftovers();
         match job {
@@ -103,6 +107,7 @@ impl Job {
 
 /// Reads every key before it returns, so that all complaints come together.
 fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
+    reader.stores = Stores::new(store::read(reader));
     let clicks = reader.location("input", "clicks");
     let orders = reader.location("input", "orders");
     let links = reader.location("input", "links");
@@ -141,6 +146,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         fx_rates,
         identities,
         root: root?,
+        object_stores: reader.stores.clone(),
         name,
         zone: zone?,
         currency: currency?,
@@ -162,6 +168,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
 struct Reader<'a> {
     table: Table,
     folder: &'a Path,
+    stores: Stores,
     complaints: Vec<String>,
 }
 
@@ -190,7 +197,7 @@ impl Reader<'_> {
 
     fn location(&mut self, section: &str, key: &str) -> Option<Location> {
         let text = self.text(section, key, None)?;
-        match Location::parse(&text, self.folder) {
+        match Location::parse_in(&self.stores, &text, self.folder) {
             Ok(location) => Some(location),
             Err(error) => self.complain(section, key, format!("= \"{text}\" {error:#}")),
         }

@@ -75,6 +75,16 @@ impl<'a> RawState<'a> {
         Ok(known.or_else(|| self.raw.contents(dt)).unwrap_or_default())
     }
 
+    /// Whether the clean rows of a landing date tell which ids it has, as they are up to date. Else
+    /// its raw files do.
+    pub fn has_clean_ids(&self, job: &Job, dt: NaiveDate) -> Result<bool> {
+        Ok(match self.made(dt)? {
+            Some(_) if !self.raw.has_landed(dt) => true,
+            Some(made) => self.why_raw(made, &self.lineage(job, dt)?).is_none(),
+            None => false,
+        })
+    }
+
     /// What a clean landing date is made from.
     pub fn lineage(&self, job: &Job, dt: NaiveDate) -> Result<Lineage> {
         let log = self.raw.log;

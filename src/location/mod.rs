@@ -1,10 +1,14 @@
 //! Locations: paths and `s3://`, `gs://`, `az://` URLs behind one type.
 //!
-//! Invariants: only this file makes object stores, and only it reads credentials (`AWS_…`,
+//! Invariants: only this folder makes object stores, and only it reads credentials (`AWS_…`,
 //! `GOOGLE_…`, `AZURE_…`) from the environment (bans in `clippy.toml`). The credentials never leave
 //! it. Refuses to know what the objects mean.
 
+mod kept;
+mod stores;
+mod traffic;
 mod watched;
+mod wire;
 
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -13,11 +17,13 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
+pub use kept::Kept;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+pub use stores::{Store, StoreSettings, Stores};
+pub use traffic::Counts;
 use url::Url;
-use watched::Watched;
 
 /// A folder or an object: a store, and a path in it.
 #[derive(Clone)]
@@ -25,9 +31,7 @@ pub struct Location {
     /// As the job file names it, for messages.
     name: String,
     url: Url,
-    store: Arc<dyn ObjectStore>,
-    /// The same store, but its answers do not count as progress.
-    unwatched: Arc<dyn ObjectStore>,
+    store: Store,
     path: Path,
 }
 
@@ -48,12 +52,20 @@ impl Location {
     /// A path or a URL. A relative path starts at `base`. Errors: an unknown scheme; a URL that the
     /// store's own parser refuses.
     pub fn parse(text: &str, base: &FilePath) -> Result<Location> {
+        Location::parse_in(&Stores::default(), text, base)
+    }
+
+    /// The same, in one of a job's stores.
+    pub fn parse_in(stores: &Stores, text: &str, base: &FilePath) -> Result<Location> {
         match Url::parse(text) {
             Ok(url) if url.scheme() == "file" => {
                 let path = url.to_file_path().ok().context("is not a file URL with a full path")?;
                 Location::local(text, &path)
             }
-            Ok(url) if ["s3", "gs", "az"].contains(&url.scheme()) => Location::remote(text, url),
+            Ok(url) if ["s3", "gs", "az"].contains(&url.scheme()) => {
+                let (store, path) = stores.of(&url)?;
+                Ok(Location { name: text.into(), url, store, path })
+            }
             Ok(url) if text.contains("://") => {
                 bail!("has the unknown scheme {}; known are s3, gs, az and file", url.scheme())
             }
@@ -65,37 +77,20 @@ impl Location {
         let path = without_dots(&std::path::absolute(path)?);
         let url = Url::from_file_path(&path).ok().context("is not a full path")?;
         #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
-        let store = Arc::new(LocalFileSystem::new());
-        Ok(Location::new(name, url, store, Path::from_absolute_path(&path)?))
-    }
-
-    fn remote(name: &str, url: Url) -> Result<Location> {
-        #[expect(clippy::disallowed_methods, reason = "credentials come from the environment")]
-        let credentials = std::env::vars()
-            .map(|(key, value)| (key.to_ascii_lowercase(), value))
-            .filter(|(key, _)| {
-                ["aws_", "google_", "azure_", "azurite_"].iter().any(|name| key.starts_with(name))
-            });
-        #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
-        let (store, path) = object_store::parse_url_opts(&url, credentials)?;
-        Ok(Location::new(name, url, Arc::from(store), path))
-    }
-
-    fn new(name: &str, url: Url, store: Arc<dyn ObjectStore>, path: Path) -> Location {
-        let host = url.host_str().unwrap_or_default();
-        let name_of_store = format!("{}://{host}", url.scheme());
-        let watched = Arc::new(Watched::new(&name_of_store, store.clone()));
-        Location { name: name.into(), url, store: watched, unwatched: store, path }
+        let store = Store::local(Arc::new(LocalFileSystem::new()));
+        Ok(Location { name: name.into(), url, store, path: Path::from_absolute_path(&path)? })
     }
 
     /// The same path in another store. Tests make a store fail with it.
-    pub fn in_store(&self, store: Arc<dyn ObjectStore>) -> Location {
-        Location { store: store.clone(), unwatched: store, ..self.clone() }
+    pub fn in_store(&self, store: &Store) -> Location {
+        Location { store: store.clone(), ..self.clone() }
     }
 
     /// The same location, without progress. For work that goes on while a run is stuck.
     pub fn unwatched(&self) -> Location {
-        Location { store: self.unwatched.clone(), ..self.clone() }
+        let unwatched = self.store.unwatched.clone();
+        let store = Store { store: unwatched.clone(), kept: None, unwatched };
+        Location { store, ..self.clone() }
     }
 
     /// The folder on this machine, if it is one.
@@ -129,7 +124,19 @@ impl Location {
     }
 
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+        &self.store.store
+    }
+
+    /// The store as one that keeps what it reads. None for local disks.
+    pub fn kept(&self) -> Option<&Arc<Kept>> {
+        self.store.kept.as_ref()
+    }
+
+    /// Says that an object of the store has this size, and does not change while the run reads it.
+    pub fn announce(&self, object: &ObjectMeta) {
+        if let Some(kept) = self.kept() {
+            kept.announce(&object.location, object.size, object.e_tag.as_deref());
+        }
     }
 
     /// The store's root, as the query engine names it.
@@ -144,7 +151,7 @@ impl Location {
     /// The objects in this folder itself and the names of its sub-folders, both sorted by name. A
     /// folder that does not exist is empty. Errors: the store fails.
     pub async fn list(&self) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
-        let listing = self.store.list_with_delimiter(Some(&self.path)).await;
+        let listing = self.store().list_with_delimiter(Some(&self.path)).await;
         let listing = listing.with_context(|| format!("{}: cannot list", self.name))?;
         let mut objects = listing.objects;
         objects.sort_by(|one, other| one.location.cmp(&other.location));
@@ -159,14 +166,14 @@ impl Location {
 
     /// The object's bytes, or none when there is no such object. Errors: the store fails.
     pub async fn read(&self) -> Result<Option<Bytes>> {
-        let read = async { self.store.get(&self.path).await?.bytes().await };
+        let read = async { self.store().get(&self.path).await?.bytes().await };
         self.if_there(read.await)
     }
 
     /// What the store says about the object, or none when there is no such object. Errors: the store
     /// fails.
     pub async fn head(&self) -> Result<Option<ObjectMeta>> {
-        self.if_there(self.store.head(&self.path).await)
+        self.if_there(self.store().head(&self.path).await)
     }
 
     /// A missing object is none. A missing bucket is an error.
@@ -183,13 +190,13 @@ impl Location {
     }
 }
 
-/// Runs `work` for each item, 16 at a time. Results are in the order of `items`. For many small
+/// Runs `work` for each item, 64 at a time. Results are in the order of `items`. For many small
 /// requests. Errors: the first of `work`.
 pub async fn in_parallel<I, T, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>>
 where
     F: Future<Output = Result<T>>,
 {
-    futures::stream::iter(items.into_iter().map(work)).buffered(16).try_collect().await
+    futures::stream::iter(items.into_iter().map(work)).buffered(64).try_collect().await
 }
 
 /// Resolves `.` and `..` by name, because the folder need not exist yet.

@@ -4,7 +4,7 @@
 //! Clocks of two machines are never compared. A run that wants the lease watches the object, and
 //! takes it over only after it has not changed for longer than a live holder would wait. A holder
 //! that was only suspended finds its next change refused, and ends. The lease needs conditional
-//! puts, so a probe detects and refuses a store that ignores conditions.
+//! puts, so each run tries on the lease itself that the store refuses what it has to refuse.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,9 +30,26 @@ struct Content {
     beat: u64,
 }
 
+/// What the object said when it was read, and its version. None: there was none.
+type Found = Option<(Content, UpdateVersion)>;
+
+/// What the object said before a run read anything else. Empty when it could not be read.
+#[derive(Default)]
+pub struct Sight(Option<Found>);
+
+/// What the object said when the lease was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// The same as when it was seen: no run has held it since.
+    AsSeen,
+    Free,
+    /// The last holder died.
+    Held,
+}
+
 /// Held until released. A task in the background renews it.
 pub struct Lease {
-    pub was_taken_over: bool,
+    pub before: Before,
     held: Arc<Held>,
     heartbeat: JoinHandle<()>,
     lost: watch::Receiver<Option<String>>,
@@ -52,18 +69,40 @@ struct State {
     changed: Instant,
 }
 
+impl Sight {
+    pub async fn of(root: &Location) -> Sight {
+        Sight(read(&object(root)).await.ok())
+    }
+}
+
 impl Lease {
-    pub async fn take(root: &Location, holder: &Holder, pace: Pace) -> Result<Lease, Stop> {
-        probe(root, holder).await?;
-        let object = root.child("_lookback/lock").unwatched();
+    /// A free lease is taken if it is as it was seen. Else it is read again.
+    pub async fn take(
+        root: &Location,
+        holder: &Holder,
+        pace: Pace,
+        sight: Sight,
+    ) -> Result<Lease, Stop> {
+        let object = object(root);
         let mine = Content { holder: Some(holder.clone()), beat: 0 };
+        let is_free = |found: &Found| found.as_ref().is_none_or(|(it, _)| it.holder.is_none());
+        let mut sight = sight.0.filter(is_free);
         let mut seen: Option<(Content, Instant)> = None;
         loop {
-            let Some((content, version)) = read(&object).await? else {
+            let is_sight = sight.is_some();
+            let found = match sight.take() {
+                Some(found) => found,
+                None => read(&object).await?,
+            };
+            let free = if is_sight { Before::AsSeen } else { Before::Free };
+            let Some((content, version)) = found else {
                 match put(&object, &mine, PutMode::Create).await {
-                    Ok(put) => return Ok(Lease::hold(root, object, holder, pace, put, 0, false)),
+                    Ok(put) => {
+                        let lease = Lease::hold(root, object, holder, pace, put, 0, free);
+                        return lease.tried(None).await;
+                    }
                     Err(error) if is_refused(&error) => continue,
-                    Err(error) => return Err(failed(&object, error)),
+                    Err(error) => return Err(failed(&object, root, error)),
                 }
             };
             let is_mine = content.holder.as_ref() == Some(holder);
@@ -80,13 +119,16 @@ impl Lease {
             if is_mine || is_dead || content.holder.is_none() {
                 let beat = content.beat + 1;
                 let mine = Content { beat, ..mine.clone() };
-                match put(&object, &mine, PutMode::Update(version)).await {
+                match put(&object, &mine, PutMode::Update(version.clone())).await {
                     Ok(put) => {
-                        let taken_over = is_dead && content.holder.is_some() && !is_mine;
-                        return Ok(Lease::hold(root, object, holder, pace, put, beat, taken_over));
+                        let is_overtaken = is_dead && content.holder.is_some() && !is_mine;
+                        let before = if is_overtaken { Before::Held } else { free };
+                        let lease = Lease::hold(root, object, holder, pace, put, beat, before);
+                        return lease.tried(Some(version)).await;
                     }
+                    Err(error) if is_refused(&error) && is_sight => continue,
                     Err(error) if is_refused(&error) => seen = None,
-                    Err(error) => return Err(failed(&object, error)),
+                    Err(error) => return Err(failed(&object, root, error)),
                 }
             } else {
                 if seen.is_none() {
@@ -105,7 +147,7 @@ impl Lease {
         pace: Pace,
         put: PutResult,
         beat: u64,
-        was_taken_over: bool,
+        before: Before,
     ) -> Lease {
         let state = State { version: put.into(), beat, changed: Instant::now() };
         let held = Arc::new(Held {
@@ -126,7 +168,26 @@ impl Lease {
                 }
             }
         });
-        Lease { was_taken_over, held, heartbeat, lost }
+        Lease { before, held, heartbeat, lost }
+    }
+
+    /// Tries whether the store supports conditional puts. `outdated` is the version before the lease
+    /// was taken. Errors: exit 2 when it does not; then the object is removed.
+    async fn tried(self, outdated: Option<UpdateVersion>) -> Result<Lease, Stop> {
+        match self.held.refuses(outdated).await {
+            Ok(true) => Ok(self),
+            Ok(false) => {
+                self.heartbeat.abort();
+                let Held { root, object, .. } = self.held.as_ref();
+                let deleted = object.store().delete(object.path()).await;
+                deleted.map_err(|error| failed(object, root, error))?;
+                Err(is_unconditional(root))
+            }
+            Err(stop) => {
+                self.release().await;
+                Err(stop)
+            }
+        }
     }
 
     pub async fn confirm(&self) -> Result<(), Stop> {
@@ -197,6 +258,49 @@ impl Held {
         }
     }
 
+    /// Whether the store refuses a put whose condition does not hold, and does one whose condition
+    /// holds. Errors: the lease is lost; the store fails.
+    async fn refuses(&self, outdated: Option<UpdateVersion>) -> Result<bool, Stop> {
+        let mut state = self.state.lock().await;
+        let content = |beat| Content { holder: Some(self.holder.clone()), beat };
+        let outdated = match outdated {
+            Some(outdated) => outdated,
+            // The lease was created, so no update was done yet.
+            None => {
+                let (created, beat) = (state.version.clone(), state.beat + 1);
+                let updated = PutMode::Update(created.clone());
+                let version = match put(&self.object, &content(beat), updated).await {
+                    Ok(put) => put.into(),
+                    // After a lost answer the client repeats the put, and is refused.
+                    Err(error) if is_refused(&error) => match read(&self.object).await? {
+                        Some((found, version)) if found == content(beat) => version,
+                        Some((found, _)) if found == content(beat - 1) => return Ok(false),
+                        Some((Content { holder: Some(other), .. }, _)) => {
+                            return Err(self.lost(&other.to_string()));
+                        }
+                        _ => return Err(self.lost("a run that has ended since")),
+                    },
+                    Err(error) => return Err(failed(&self.object, &self.root, error)),
+                };
+                *state = State { version, beat, changed: Instant::now() };
+                created
+            }
+        };
+        // They change nothing, even if they are done.
+        let content = content(state.beat);
+        let (again, update) = tokio::join!(
+            put(&self.object, &content, PutMode::Create),
+            put(&self.object, &content, PutMode::Update(outdated))
+        );
+        let is_supported = [&again, &update].iter().all(|put| put.as_ref().is_err_and(is_refused));
+        for error in [again, update].into_iter().filter_map(Result::err) {
+            if !is_refused(&error) {
+                return Err(failed(&self.object, &self.root, error));
+            }
+        }
+        Ok(is_supported)
+    }
+
     fn lost(&self, to: &str) -> Stop {
         Stop::later(format!("{}: the lock was lost; it is held by {to}", self.root)).hint(
             "this run did not renew the lock for too long; what it had not published is dropped",
@@ -204,50 +308,11 @@ impl Held {
     }
 }
 
-/// Tries, on a separate object, whether the store supports conditional puts. Errors: exit 2 when it
-/// does not; exit 1 when it cannot be written to.
-async fn probe(root: &Location, holder: &Holder) -> Result<(), Stop> {
-    let object = root.child(&format!("_lookback/probe-{}", holder.run_id));
-    let content = |beat| Content { holder: Some(holder.clone()), beat };
-    // After a lost answer the client repeats the put, and is refused. So read the object.
-    let is_there = async |beat| {
-        let found = read(&object).await?.filter(|(found, _)| found.beat == beat);
-        Ok::<_, Stop>(found.map(|(_, version)| version))
-    };
-    let first: UpdateVersion = match put(&object, &content(0), PutMode::Create).await {
-        Ok(put) => put.into(),
-        Err(error) if is_refused(&error) => {
-            is_there(0).await?.context("a probe that this run did not write")?
-        }
-        Err(error) => return Err(failed(root, error)),
-    };
-    let again = put(&object, &content(1), PutMode::Create).await;
-    let update = put(&object, &content(2), PutMode::Update(first.clone())).await;
-    let is_updated = update.is_ok() || is_there(2).await?.is_some();
-    let outdated = put(&object, &content(3), PutMode::Update(first)).await;
-    let deleted = object.store().delete(object.path()).await;
-    let is_supported = again.as_ref().is_err_and(is_refused)
-        && is_updated
-        && outdated.as_ref().is_err_and(is_refused);
-    for error in [again, update, outdated].into_iter().filter_map(Result::err) {
-        if !is_refused(&error) && !is_unknown(&error) {
-            return Err(failed(root, error));
-        }
-    }
-    deleted.map_err(|error| failed(root, error))?;
-    match is_supported {
-        true => Ok(()),
-        false => Err(Stop::fix_one(format!(
-            "{root}: this store does not support conditional puts (If-None-Match, If-Match)"
-        ))
-        .hint(
-            "two runs could overwrite each other's commits there; keep the output root in a \
-             store that supports them. Nothing was written",
-        )),
-    }
+fn object(root: &Location) -> Location {
+    root.child("_lookback/lock").unwatched()
 }
 
-async fn read(object: &Location) -> Result<Option<(Content, UpdateVersion)>, Stop> {
+async fn read(object: &Location) -> Result<Found, Stop> {
     let read = async {
         let found = match object.store().get(object.path()).await {
             Ok(found) => found,
@@ -277,10 +342,19 @@ fn is_refused(error: &Error) -> bool {
     matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. })
 }
 
-fn is_unknown(error: &Error) -> bool {
-    matches!(error, Error::NotImplemented { .. } | Error::NotSupported { .. })
+fn failed(object: &Location, root: &Location, error: Error) -> Stop {
+    match error {
+        Error::NotImplemented { .. } | Error::NotSupported { .. } => is_unconditional(root),
+        error => Stop::from(anyhow::Error::from(error).context(format!("{object}: cannot write"))),
+    }
 }
 
-fn failed(location: &Location, error: Error) -> Stop {
-    Stop::from(anyhow::Error::from(error).context(format!("{location}: cannot write")))
+fn is_unconditional(root: &Location) -> Stop {
+    Stop::fix_one(format!(
+        "{root}: this store does not support conditional puts (If-None-Match, If-Match)"
+    ))
+    .hint(
+        "two runs could overwrite each other's commits there; keep the output root in a store that \
+         supports them. Nothing was written",
+    )
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::location::Location;
 use crate::stop::Stop;
 use file::FileLock;
-use lease::Lease;
+use lease::{Before, Lease};
 
 /// The run that holds a warehouse, for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,20 @@ impl std::fmt::Display for Holder {
             write!(f, " on {}", self.host)?;
         }
         write!(f, ") since {}", self.since)
+    }
+}
+
+/// What the lock of a root said before a run read anything else there. See [`Lock::is_as_seen`].
+#[derive(Default)]
+pub struct Sight(lease::Sight);
+
+impl Sight {
+    /// Never fails: what cannot be read now is read again when the lock is taken.
+    pub async fn of(root: &Location) -> Sight {
+        match root.local_path() {
+            Some(_) => Sight::default(),
+            None => Sight(lease::Sight::of(root).await),
+        }
     }
 }
 
@@ -81,10 +95,30 @@ impl Default for Pace {
 impl Lock {
     /// Takes the lock of a root. Errors: exit 5 when another run holds it; exit 2 when the store
     /// cannot hold a lock; exit 1 when the store fails.
-    pub async fn take(root: &Location, holder: &Holder, pace: Pace) -> Result<Lock, Stop> {
+    pub async fn take(
+        root: &Location,
+        holder: &Holder,
+        pace: Pace,
+        sight: Sight,
+    ) -> Result<Lock, Stop> {
         match root.local_path() {
             Some(path) => Ok(Lock::File(FileLock::take(root, &path, holder)?)),
-            None => Ok(Lock::Lease(Lease::take(root, holder, pace).await?)),
+            None => Ok(Lock::Lease(Lease::take(root, holder, pace, sight.0).await?)),
+        }
+    }
+
+    /// Whether no run has held the lock since the [`Sight`] of it.
+    ///
+    /// The holder changes the object when it takes the lease, and when it releases it. This run took
+    /// it on the condition that the object was still the one that it saw. A run commits only while it
+    /// holds the lease, so what was read after the sight is what the warehouse is now. Two commits may
+    /// still arrive: that of a holder that released the lease while a put was on its way, and that of
+    /// this run after another one took over. Each names a version that follows what its run read, so
+    /// of two commits of one version the store refuses one.
+    pub fn is_as_seen(&self) -> bool {
+        match self {
+            Lock::File(_) => false,
+            Lock::Lease(lease) => lease.before == Before::AsSeen,
         }
     }
 
@@ -93,7 +127,7 @@ impl Lock {
     pub fn was_taken_over(&self) -> bool {
         match self {
             Lock::File(_) => false,
-            Lock::Lease(lease) => lease.was_taken_over,
+            Lock::Lease(lease) => lease.before == Before::Held,
         }
     }
 

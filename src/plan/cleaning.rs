@@ -9,6 +9,7 @@ use crate::days::{self, DateRange};
 use crate::job::Job;
 use crate::lineage::{self, RawState, Touched};
 use crate::raw::RawLog;
+use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
 
 /// Raw rows and landing dates of a chunk, unless one date has more. A chunk is published when it is
@@ -81,6 +82,35 @@ impl LogPlan {
         let is_lost = |dt: &NaiveDate| clean.is_lost(&Partition::of(*dt)) && !raw.has_landed(*dt);
         let lost = clean.dates().into_iter().filter(is_lost).collect();
         Ok(LogPlan { raw, landing, to_clean, left_outdated, lost })
+    }
+
+    /// Checks the schemas of the files that cleaning reads. Returns the complaints (B1, B2). Errors:
+    /// the store fails.
+    pub async fn validate_raw(
+        &mut self,
+        job: &Job,
+        warehouse: &Warehouse,
+    ) -> Result<Vec<String>, Stop> {
+        let before = |dt: &NaiveDate| job.reach().before_landing(*dt).iter();
+        let before: BTreeSet<NaiveDate> = self.to_clean.keys().flat_map(before).collect();
+        loop {
+            // What a file holds is known better once it is checked.
+            let state = RawState { raw: &self.raw, warehouse };
+            let mut to_read: BTreeSet<NaiveDate> = self.to_clean.keys().copied().collect();
+            for dt in &before {
+                if !state.has_clean_ids(job, *dt)? {
+                    to_read.insert(*dt);
+                }
+            }
+            to_read.retain(|dt| !self.raw.is_checked(*dt));
+            if to_read.is_empty() {
+                return Ok(Vec::new());
+            }
+            let complaints = self.raw.validate_schemas(&to_read).await?;
+            if !complaints.is_empty() {
+                return Ok(complaints);
+            }
+        }
     }
 
     /// The dates to clean, in chunks. Between the first and the last date of a chunk, no landed

@@ -98,7 +98,7 @@ impl Plan {
         let reported = reported(warehouse)?;
         let everything: BTreeSet<NaiveDate> = &made | &reported;
         let Some(dates) = dates::asked_for(selection, reach.late_days(), &everything) else {
-            return Plan::of_nothing(job, reference).await;
+            return Ok(Plan::of_nothing(job, reference));
         };
         // A nightly run may also make dates again that are outdated.
         let heal_days = match (selection, as_of) {
@@ -117,8 +117,11 @@ impl Plan {
         let is_demanded = |dt: NaiveDate| {
             never_made.iter().any(|date| reach.demanded_landing(*date).contains(dt))
         };
+        let first_demanded = never_made.first().map(|date| reach.demanded_landing(*date).from);
+        let first_wanted = first_demanded.map_or(first_landing, |dt| dt.min(first_landing));
         let list = |log, location| {
-            RawLog::list(log, location, as_of, |dt| first_landing <= dt || is_demanded(dt))
+            let is_wanted = |dt| first_landing <= dt || is_demanded(dt);
+            RawLog::list(log, location, Some(first_wanted), as_of, is_wanted)
         };
         let (mut clicks, mut orders) =
             try_join!(list(Log::Clicks, &job.clicks), list(Log::Orders, &job.orders))?;
@@ -196,22 +199,19 @@ impl Plan {
     }
 
     /// The plan for `--stale` when nothing was ever made: nothing is stale.
-    async fn of_nothing(job: &Job, reference: &Reference) -> Result<Plan, Stop> {
-        let nothing = async |log, location| {
-            let raw = RawLog::list(log, location, None, |_| false).await?;
-            Ok::<_, Stop>(LogPlan {
-                raw,
-                landing: BTreeSet::new(),
-                to_clean: BTreeMap::new(),
-                left_outdated: BTreeMap::new(),
-                lost: BTreeSet::new(),
-            })
+    fn of_nothing(job: &Job, reference: &Reference) -> Plan {
+        let nothing = |log, location| LogPlan {
+            raw: RawLog::unlisted(log, location),
+            landing: BTreeSet::new(),
+            to_clean: BTreeMap::new(),
+            left_outdated: BTreeMap::new(),
+            lost: BTreeSet::new(),
         };
-        Ok(Plan {
+        Plan {
             selection: DateSelection::Stale,
             as_of: None,
-            clicks: nothing(Log::Clicks, &job.clicks).await?,
-            orders: nothing(Log::Orders, &job.orders).await?,
+            clicks: nothing(Log::Clicks, &job.clicks),
+            orders: nothing(Log::Orders, &job.orders),
             report_dates: BTreeSet::new(),
             skipped: BTreeSet::new(),
             conversions: BTreeMap::new(),
@@ -224,7 +224,7 @@ impl Plan {
             waiting: BTreeMap::new(),
             beyond_repair: BTreeSet::new(),
             reference: reference.new_tables(),
-        })
+        }
     }
 
     /// The landing dates to clean, and why.
@@ -276,14 +276,11 @@ impl Plan {
 
     /// Checks the schema of every raw file that will be read. Errors: exit 2 with all complaints
     /// about both logs (B1, B2).
-    pub async fn validate_raw(&mut self, job: &Job) -> Result<(), Stop> {
-        let mut complaints = Vec::new();
-        let reach = job.reach();
-        for log in [&mut self.clicks, &mut self.orders] {
-            let read = |dt: &NaiveDate| reach.before_landing(*dt).iter().chain([*dt]);
-            let dates: BTreeSet<NaiveDate> = log.to_clean.keys().flat_map(read).collect();
-            complaints.extend(log.raw.validate_schemas(&dates).await?);
-        }
+    pub async fn validate_raw(&mut self, job: &Job, warehouse: &Warehouse) -> Result<(), Stop> {
+        let Plan { clicks, orders, .. } = self;
+        let (mut complaints, further) =
+            try_join!(clicks.validate_raw(job, warehouse), orders.validate_raw(job, warehouse))?;
+        complaints.extend(further);
         refuse_files(complaints)
     }
 }
@@ -320,8 +317,7 @@ async fn check_files_in_doubt(
     from: NaiveDate,
 ) -> Result<(), Stop> {
     let first = job.reach().before_landing(from).from;
-    let mut complaints = Vec::new();
-    for raw in logs {
+    let check = async |raw: &mut RawLog| {
         let state = RawState { raw, warehouse };
         let mut in_doubt = BTreeSet::new();
         for dt in raw.landed().range(first..) {
@@ -329,8 +325,11 @@ async fn check_files_in_doubt(
                 in_doubt.insert(*dt);
             }
         }
-        complaints.extend(raw.validate_schemas(&in_doubt).await?);
-    }
+        raw.validate_schemas(&in_doubt).await
+    };
+    let [clicks, orders] = logs;
+    let (mut complaints, further) = try_join!(check(clicks), check(orders))?;
+    complaints.extend(further);
     refuse_files(complaints)
 }
 

@@ -1,17 +1,17 @@
 //! The columns of the two raw logs, and whether a file's schema can hold them (B1, B2).
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use datafusion::functions::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use futures::future::{BoxFuture, ready};
+use object_store::ObjectMeta;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
 use parquet::errors::ParquetError;
@@ -20,6 +20,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::{self, STRUCT, Thrift};
 use super::{Log, RawFile, relative};
+use crate::engine::footer;
 use crate::location::Location;
 
 /// A column: its name, what it is read as, and whether a file must have it.
@@ -175,20 +176,17 @@ pub(super) async fn read_schema(
     meta: ObjectMeta,
 ) -> Result<Result<RawFile, Vec<String>>> {
     let name = format!("{location}/{}", relative(location, &meta));
-    let store = location.store().clone();
     let size = meta.size;
-    let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
-    let ranges = Ranges { store, path: meta.location.clone(), hasher: hasher.clone() };
+    let end = footer::read(location.store().as_ref(), &meta.location, size).await;
+    let end = end.map_err(|error| anyhow!("{name}: cannot read: {error}"))?;
+    let digest = digest_of_footer(&end);
     // In a separate task, because a hostile footer may make the decoder panic: it is a bad file.
     let read = tokio::spawn(async move {
-        let footer = ParquetMetaDataReader::new().load_and_finish(ranges, size).await?;
+        let footer = ParquetMetaDataReader::new().load_and_finish(Held { end, size }, size).await?;
         ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
     });
     let footer = match read.await {
         Ok(Ok(footer)) => footer,
-        Ok(Err(ParquetError::External(error))) if error.is::<object_store::Error>() => {
-            return Err(anyhow::anyhow!("{name}: cannot read: {error}"));
-        }
         Ok(Err(error)) => {
             return Ok(Err(vec![format!("{name}: is no readable Parquet file: {error}")]));
         }
@@ -224,36 +222,41 @@ pub(super) async fn read_schema(
         }
     }
     match complaints.is_empty() {
-        true => {
-            let hasher = hasher.lock().unwrap_or_else(PoisonError::into_inner);
-            let footer = hasher.finalize().to_hex().as_str()[..32].to_owned();
-            Ok(Ok(RawFile { meta, rows, footer, schema: as_views(&schema) }))
-        }
+        true => Ok(Ok(RawFile { meta, rows, footer: digest, schema: as_views(&schema) })),
         false => Ok(Err(complaints)),
     }
 }
 
-/// Byte ranges of one object, for reading a footer: first its length, then the footer. The decoder
-/// sees the footer only if the lists in it can be as long as they declare. All of it is hashed.
-struct Ranges {
-    store: Arc<dyn ObjectStore>,
-    path: object_store::path::Path,
-    hasher: Arc<Mutex<blake3::Hasher>>,
+/// The end of a file, which has its footer. The decoder asks for the footer's length, then for the
+/// footer. It sees the footer only if the lists in it can be as long as they declare.
+struct Held {
+    end: Bytes,
+    size: u64,
 }
 
-impl MetadataFetch for Ranges {
+impl MetadataFetch for Held {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        let bytes = async {
-            let bytes = self.store.get_range(&self.path, range).await?;
-            self.hasher.lock().unwrap_or_else(PoisonError::into_inner).update(&bytes);
-            let is_length = bytes.len() == FOOTER_SIZE;
-            match is_length || Thrift(&bytes).skip(STRUCT).is_some() {
-                true => Ok(bytes),
-                false => Err(ParquetError::General("its footer is broken".to_owned())),
-            }
+        let before = self.size - self.end.len() as u64;
+        let start = range.start.checked_sub(before);
+        let is_length = range.end == self.size;
+        let bytes = match start.map(|start| (start as usize, (range.end - before) as usize)) {
+            Some((start, end)) if end <= self.end.len() => self.end.slice(start..end),
+            _ => return ready(Err(ParquetError::EOF("it is cut short".to_owned()))).boxed(),
         };
-        bytes.boxed()
+        let outcome = match is_length || Thrift(&bytes).skip(STRUCT).is_some() {
+            true => Ok(bytes),
+            false => Err(ParquetError::General("its footer is broken".to_owned())),
+        };
+        ready(outcome).boxed()
     }
+}
+
+/// A digest of a footer's length and the footer (D8). The warehouse has it: another order of the two
+/// would make all raw files look changed.
+fn digest_of_footer(end: &[u8]) -> String {
+    let (footer, length) = end.split_at(end.len().saturating_sub(FOOTER_SIZE));
+    let digest = blake3::Hasher::new().update(length).update(footer).finalize();
+    digest.to_hex().as_str()[..32].to_owned()
 }
 
 /// The schema to read a file with. Strings are views, which are not copied. Metadata is dropped, so

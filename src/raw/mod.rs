@@ -6,6 +6,7 @@
 mod columns;
 mod guard;
 mod link_key;
+mod listing;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 pub use link_key::{LinkFormats, link_key};
+use listing::Listing;
 
 /// Which of the two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,34 +69,29 @@ pub struct RawLog {
 }
 
 impl RawLog {
-    /// Lists the log's landing dates up to `as_of` that `wanted` accepts, and their files. Errors:
-    /// the store fails.
+    /// Lists the log's landing dates from `from` up to `as_of` that `wanted` accepts, and their
+    /// files. Errors: the store fails.
     pub async fn list(
         log: Log,
         location: &Location,
+        from: Option<NaiveDate>,
         as_of: Option<NaiveDate>,
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Result<RawLog> {
-        let (_, folders) = location.list().await?;
-        let all: Vec<NaiveDate> =
-            folders.iter().filter_map(|folder| folder.strip_prefix("dt=")?.parse().ok()).collect();
-        let has_dates = !all.is_empty();
-        let dates: Vec<NaiveDate> = all
-            .into_iter()
-            .filter(|date| as_of.is_none_or(|last| *date <= last) && wanted(*date))
-            .collect();
-        let listings = in_parallel(dates.clone(), async |date| {
-            let (objects, _) = location.child(&format!("dt={date}")).list().await?;
-            Ok(objects)
-        });
-        let landed = dates.into_iter().zip(listings.await?);
-        Ok(RawLog {
+        let is_wanted = |date| as_of.is_none_or(|last| date <= last) && wanted(date);
+        let Listing { has_dates, landed } = listing::list(location, from, is_wanted).await?;
+        Ok(RawLog { has_dates, landed, ..RawLog::unlisted(log, location) })
+    }
+
+    /// The log as if nothing had landed, without a look at it.
+    pub fn unlisted(log: Log, location: &Location) -> RawLog {
+        RawLog {
             log,
             location: location.clone(),
-            has_dates,
-            landed: landed.filter(|(_, objects)| !objects.is_empty()).collect(),
+            has_dates: false,
+            landed: BTreeMap::new(),
             checked: BTreeMap::new(),
-        })
+        }
     }
 
     pub fn location(&self) -> &Location {
@@ -163,6 +160,11 @@ impl RawLog {
             }
         }
         Ok(complaints)
+    }
+
+    /// Whether there is nothing to read of a landing date, or its schemas have been read.
+    pub fn is_checked(&self, dt: NaiveDate) -> bool {
+        self.checked.contains_key(&dt) || !self.has_landed(dt)
     }
 
     /// What the store says about the files of a landing date: a digest of names, sizes and tags. Equal

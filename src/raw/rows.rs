@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arrow::array::Date32Array;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
@@ -25,7 +25,8 @@ use crate::engine::parquet_table::{Bounds, DataFile, ParquetTable};
 
 impl RawLog {
     /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates. The words
-    /// in `nobody` count as null where a buyer or a visitor is named.
+    /// in `nobody` count as null where a buyer or a visitor is named. Errors: a date that has landed
+    /// is not checked.
     pub async fn register(
         &self,
         engine: &Engine,
@@ -35,6 +36,7 @@ impl RawLog {
     ) -> Result<()> {
         let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
         for date in dates {
+            ensure!(self.is_checked(*date), "{}: dt {date} was not checked", self.location);
             for file in self.checked.get(date).into_iter().flatten() {
                 let file_entry = data_file(file, *date)?;
                 match by_schema.iter_mut().find(|(schema, _)| schema == &file.schema) {
@@ -110,7 +112,8 @@ impl RawLog {
         let partition = Field::new(&landed_on, DataType::Date32, false);
         let table =
             ParquetTable::new(self.location.store_url()?, schema.clone(), Some(partition), files)
-                .with_readers(guard::readers);
+                .with_readers(guard::readers)
+                .kept_by(self.location.kept().cloned());
         let wanted = self.log.columns();
         let mut columns = vec![ident(&landed_on).alias("dt")];
         for (name, kind, _) in wanted {

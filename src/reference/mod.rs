@@ -1,8 +1,9 @@
 //! The reference tables: links, stores, rates, fx rates, identities. They are read, checked as a
 //! whole (B3) and stored in the warehouse, so that a change is a difference of rows.
 //!
-//! A file that is the same as before (D8) is not read again: its rows are in the warehouse. Refuses to
-//! know how rows are used: SQL decides which one is in force for a click or an order.
+//! A file that is the same as before (D8) is not read again: its rows are in the warehouse, and read
+//! from there once something asks for them. Refuses to know how rows are used: SQL decides which one
+//! is in force for a click or an order.
 
 mod changes;
 mod complaints;
@@ -19,6 +20,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use object_store::ObjectMeta;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
@@ -28,6 +33,8 @@ use crate::stop::Stop;
 use crate::warehouse::{SourceFile, Warehouse};
 pub use changes::{Key, key_columns};
 use sheet::Sheet;
+use source::Found;
+pub use source::Heads;
 use table::Table;
 
 /// The reference tables, by the name that the job file has for them.
@@ -59,22 +66,27 @@ enum Rows {
     Here(RecordBatch),
     /// In the file, which is decoded when they are asked for.
     InFile(Table),
-    /// In the warehouse.
-    Stored,
+    /// In the warehouse. Once they are asked for, they are held if there are few.
+    Stored(OnceCell<RecordBatch>),
 }
 
 impl Reference {
     /// Reads and checks all tables that are not as the latest run left them. Errors: exit 2 with
     /// every complaint; exit 1 when a store fails.
-    pub async fn load(job: &Job, warehouse: &Warehouse) -> Result<Reference, Stop> {
+    pub async fn load(job: &Job, warehouse: &Warehouse, heads: &Heads) -> Result<Reference, Stop> {
+        let engine = Engine::new(&Tuning::default(), SqlOverrides::new())?;
+        let decoder = Mutex::new(());
+        let loading = Loading { job, warehouse, engine, decoder };
+        let tables = TABLES.map(|name| Box::pin(loading.load(name, heads.of(name))));
         let mut complaints = Vec::new();
         let mut reference = Reference { tables: BTreeMap::new(), changed: BTreeSet::new() };
-        let engine = Engine::new(&Tuning::default(), SqlOverrides::new())?;
-        for name in TABLES {
-            let loaded = load(job, warehouse, &engine, name, &mut complaints).await?;
-            if let Some((table, changed)) = loaded {
-                reference.tables.insert(name, table);
-                reference.changed.extend(changed);
+        for (name, loaded) in TABLES.into_iter().zip(try_join_all(tables).await?) {
+            match loaded {
+                Ok((table, changed)) => {
+                    reference.tables.insert(name, table);
+                    reference.changed.extend(changed);
+                }
+                Err(troubles) => complaints.extend(troubles),
             }
         }
         match complaints.is_empty() {
@@ -105,14 +117,20 @@ impl Reference {
 
     /// Registers the tables in an engine, as `reference.links` and so on.
     pub async fn register(&self, engine: &Engine, warehouse: &Warehouse) -> Result<()> {
-        for (name, table) in &self.tables {
+        let tables = self.tables.iter().map(async |(name, table)| {
             let model = model_of(name)?;
             match &table.rows {
-                Rows::Here(rows) => engine.register_rows(model.name, rows.clone()).await?,
-                Rows::InFile(table) => register_file(engine, model.name, table, model).await?,
-                Rows::Stored => register_stored(engine, warehouse, model)?,
+                Rows::Here(rows) => engine.register_rows(model.name, rows.clone()).await,
+                Rows::InFile(table) => register_file(engine, model.name, table, model).await,
+                Rows::Stored(_) if SMALL < table.count => register_stored(engine, warehouse, model),
+                Rows::Stored(held) => {
+                    let read = || collect(engine, warehouse, model);
+                    let rows = held.get_or_try_init(read).await?.clone();
+                    engine.register_rows(model.name, rows).await
+                }
             }
-        }
+        });
+        try_join_all(tables).await?;
         Ok(())
     }
 
@@ -133,7 +151,7 @@ impl Reference {
         for table in self.tables.values_mut() {
             table.is_new = false;
             if matches!(table.rows, Rows::InFile(_)) {
-                table.rows = Rows::Stored;
+                table.rows = Rows::Stored(OnceCell::new());
             }
         }
     }
@@ -161,75 +179,76 @@ fn register_stored(engine: &Engine, warehouse: &Warehouse, model: &'static Model
     engine.register(model.name, Arc::new(table))
 }
 
-/// The table as it is now, and the keys that changed. None after complaints.
-async fn load(
-    job: &Job,
-    warehouse: &Warehouse,
-    engine: &Engine,
-    name: &'static str,
-    complaints: &mut Vec<String>,
-) -> Result<Option<(Loaded, BTreeSet<Key>)>, Stop> {
-    let model = model_of(name)?;
-    let stored = &warehouse.table(model.name)?.files;
-    let is_stored = !stored.is_empty();
-    let is_lost = stored.iter().any(|file| file.is_lost);
-    let stored_rows = stored.iter().map(|file| file.rows()).sum();
-    let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
-    register_stored(engine, warehouse, model)?;
-    let found = match location(job, name) {
-        None => source::Found::Absent,
-        Some(location) => {
-            // Rows that are lost are read and stored again.
-            let before = before.filter(|_| !is_lost);
-            match source::find(location, before, source::settings(job)).await? {
-                Some(found) => found,
-                None => {
-                    complaints.push(format!("{location}: there is no such file ([input] {name})"));
-                    return Ok(None);
+/// What the tables are loaded with.
+struct Loading<'a> {
+    job: &'a Job,
+    warehouse: &'a Warehouse,
+    engine: Engine,
+    /// Files are decoded one at a time, because a large one takes much memory.
+    decoder: Mutex<()>,
+}
+
+impl Loading<'_> {
+    /// The table as it is now, and the keys that changed. The inner error is all complaints about it.
+    async fn load(
+        &self,
+        name: &'static str,
+        head: Option<&ObjectMeta>,
+    ) -> Result<Result<(Loaded, BTreeSet<Key>), Vec<String>>, Stop> {
+        let Loading { job, warehouse, engine, decoder } = self;
+        let model = model_of(name)?;
+        let stored = &warehouse.table(model.name)?.files;
+        let is_stored = !stored.is_empty();
+        let is_lost = stored.iter().any(|file| file.is_lost);
+        let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
+        let (table, source) = match location(job, name) {
+            None => (Table::empty(name), None),
+            Some(location) => {
+                // Rows that are lost are read and stored again.
+                let before = before.filter(|_| !is_lost);
+                match source::find(location, head, before, &source::settings(job)).await? {
+                    Found::Missing => {
+                        let missing = format!("{location}: there is no such file ([input] {name})");
+                        return Ok(Err(vec![missing]));
+                    }
+                    Found::Unchanged(source) => {
+                        let count = stored.iter().map(|file| file.rows()).sum();
+                        let rows = Rows::Stored(OnceCell::new());
+                        let table = Loaded { rows, is_new: false, count, source: Some(source) };
+                        return Ok(Ok((table, BTreeSet::new())));
+                    }
+                    Found::Changed(source, content) => {
+                        let _turn = decoder.lock().await;
+                        match read(job, name, location, content).await? {
+                            Ok(table) => (table, Some(source)),
+                            Err(complaints) => return Ok(Err(complaints)),
+                        }
+                    }
                 }
             }
-        }
-    };
-    let (table, source) = match found {
-        source::Found::Unchanged(source) => {
-            let rows = match stored_rows <= SMALL {
-                true => Rows::Here(collect(engine, model).await?),
-                false => Rows::Stored,
-            };
-            let table = Loaded { rows, is_new: false, count: stored_rows, source: Some(source) };
-            return Ok(Some((table, BTreeSet::new())));
-        }
-        source::Found::Absent => (Table::empty(name), None),
-        source::Found::Changed(source, content) => {
-            let known = complaints.len();
-            let table = match location(job, name) {
-                Some(location) => read(job, name, location, content, complaints).await?,
-                None => return Ok(None),
-            };
-            if complaints.len() > known {
-                return Ok(None);
+        };
+        let is_lost_only = is_lost
+            && before.zip(source.as_ref()).is_some_and(|(before, now)| before.is_same_content(now));
+        let (changed, count) = match is_stored && !is_lost_only {
+            // Lost rows count as removed: all others have come.
+            true => {
+                register_stored(engine, warehouse, model)?;
+                changes::between(engine, model, || stored_form(&table, model)).await?
             }
-            (table, Some(source))
-        }
-    };
-    let is_lost_only = is_lost
-        && before.zip(source.as_ref()).is_some_and(|(before, now)| before.is_same_content(now));
-    let (changed, count) = match is_stored && !is_lost_only {
-        // Lost rows count as removed: all others have come.
-        true => changes::between(engine, model, || stored_form(&table, model)).await?,
-        // Nothing was made with other rows yet.
-        false => (BTreeSet::new(), stored_form(&table, model)?.try_fold(0, count_rows)?),
-    };
-    let is_new = !is_stored || is_lost || !changed.is_empty();
-    let rows = match (count <= SMALL, is_new) {
-        (true, _) => {
-            let rows = stored_form(&table, model)?.collect::<Result<Vec<_>>>()?;
-            Rows::Here(concat_batches(&model.schema(), &rows).map_err(anyhow::Error::from)?)
-        }
-        (false, true) => Rows::InFile(table),
-        (false, false) => Rows::Stored,
-    };
-    Ok(Some((Loaded { rows, is_new, count, source }, changed)))
+            // Nothing was made with other rows yet.
+            false => (BTreeSet::new(), stored_form(&table, model)?.try_fold(0, count_rows)?),
+        };
+        let is_new = !is_stored || is_lost || !changed.is_empty();
+        let rows = match (count <= SMALL, is_new) {
+            (true, _) => {
+                let rows = stored_form(&table, model)?.collect::<Result<Vec<_>>>()?;
+                Rows::Here(concat_batches(&model.schema(), &rows).map_err(anyhow::Error::from)?)
+            }
+            (false, true) => Rows::InFile(table),
+            (false, false) => Rows::Stored(OnceCell::new()),
+        };
+        Ok(Ok((Loaded { rows, is_new, count, source }, changed)))
+    }
 }
 
 /// The rows of a file with the columns and types of the stored table.
@@ -254,39 +273,32 @@ async fn register_file(
     engine.register_batches(name, model.schema(), rows).await
 }
 
-/// Reads and checks one table. Complaints are added to `complaints`.
+/// Reads and checks one table. The inner error is all complaints.
 async fn read(
     job: &Job,
     name: &'static str,
     location: &Location,
-    content: bytes::Bytes,
-    complaints: &mut Vec<String>,
-) -> Result<Table> {
+    content: Bytes,
+) -> Result<Result<Table, Vec<String>>> {
     let (reading, zone, nobody) = (location.clone(), job.zone, job.nobody.clone());
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || {
-        let mut complaints = Vec::new();
-        let table = match Sheet::open(&reading, content, &table::wanted(name)) {
-            Ok(sheet) => Table::read(name, sheet, zone, &nobody, &mut complaints),
+        let sheet = match Sheet::open(&reading, content, &table::wanted(name)) {
+            Ok(sheet) => sheet,
             Err(troubles) => {
                 let file = reading.name();
-                complaints.extend(troubles.iter().map(|trouble| format!("{file}: {trouble}")));
-                Ok(Table::empty(name))
+                let complaints = troubles.iter().map(|trouble| format!("{file}: {trouble}"));
+                return Ok(Err(complaints.collect()));
             }
         };
-        (table, complaints)
+        let mut complaints = Vec::new();
+        let table = Table::read(name, sheet, zone, &nobody, &mut complaints);
+        // What cannot be read is not asked for again.
+        if complaints.is_empty() { Ok(Ok(table?)) } else { Ok(Err(complaints)) }
     };
     match tokio::task::spawn_blocking(read).await {
-        Ok((table, found)) => {
-            // What cannot be read is not asked for again.
-            let is_fine = found.is_empty();
-            complaints.extend(found);
-            if is_fine { table } else { Ok(Table::empty(name)) }
-        }
-        Err(_) => {
-            complaints.push(format!("{location}: is no readable Parquet"));
-            Ok(Table::empty(name))
-        }
+        Ok(outcome) => outcome,
+        Err(_) => Ok(Err(vec![format!("{location}: is no readable Parquet")])),
     }
 }
 
@@ -300,7 +312,12 @@ fn as_stored(rows: &RecordBatch, model: &Model) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(model.schema(), columns.collect::<Result<Vec<_>>>()?)?)
 }
 
-async fn collect(engine: &Engine, model: &Model) -> Result<RecordBatch> {
+async fn collect(
+    engine: &Engine,
+    warehouse: &Warehouse,
+    model: &'static Model,
+) -> Result<RecordBatch> {
+    register_stored(engine, warehouse, model)?;
     let rows = engine.table(model.name).await?.collect().await?;
     Ok(concat_batches(&model.schema(), &rows)?)
 }

@@ -1,10 +1,14 @@
 //! Whether a reference file is the one that was read before (D8).
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use object_store::{ObjectMeta, ObjectStoreExt};
-use parquet::file::FOOTER_SIZE;
+use futures::future::try_join_all;
+use object_store::{Error, ObjectMeta, ObjectStoreExt};
 
+use super::{TABLES, location};
+use crate::engine::footer;
 use crate::job::Job;
 use crate::location::Location;
 use crate::warehouse::SourceFile;
@@ -12,9 +16,34 @@ use crate::warehouse::SourceFile;
 /// A change of how files are read. A file that was read in another way is read again.
 const VERSION: u32 = 1;
 
+/// Files up to this size are read whole, because a second request takes longer than the rest.
+const SMALL: u64 = 1 << 20;
+
+/// What the stores say about a job's reference files. It can be asked before anything else is known.
+pub struct Heads(BTreeMap<&'static str, ObjectMeta>);
+
+impl Heads {
+    /// Errors: a store fails.
+    pub async fn ask(job: &Job) -> Result<Heads> {
+        let heads = TABLES.map(async |name| {
+            let head = match location(job, name) {
+                Some(location) => location.head().await?,
+                None => None,
+            };
+            anyhow::Ok(head.map(|head| (name, head)))
+        });
+        Ok(Heads(try_join_all(heads).await?.into_iter().flatten().collect()))
+    }
+
+    /// None where there is no such file.
+    pub fn of(&self, name: &str) -> Option<&ObjectMeta> {
+        self.0.get(name)
+    }
+}
+
 pub enum Found {
-    /// The job names no file.
-    Absent,
+    /// There is no such file.
+    Missing,
     /// The same as before, perhaps copied.
     Unchanged(SourceFile),
     Changed(SourceFile, Bytes),
@@ -25,60 +54,77 @@ pub fn settings(job: &Job) -> String {
     format!("version={VERSION} time_zone={} nobody={:?}", job.zone, job.nobody)
 }
 
-/// Looks for a file. Reads it whole only if it is not the one of `before`. None: there is no such
-/// file. Errors: the store fails.
+/// Looks for a file. Reads it whole only if it is not the one of `before`. Errors: the store fails.
 pub async fn find(
     location: &Location,
+    head: Option<&ObjectMeta>,
     before: Option<&SourceFile>,
-    settings: String,
-) -> Result<Option<Found>> {
-    let Some(meta) = location.head().await? else {
+    settings: &str,
+) -> Result<Found> {
+    let Some(head) = head else {
         // Reading tells a missing bucket from a missing object.
         location.read().await?;
-        return Ok(None);
+        return Ok(Found::Missing);
     };
-    let name = location.path().filename().unwrap_or_default().to_owned();
-    let before = before.filter(|before| {
-        (&before.name, before.size, &before.settings) == (&name, meta.size, &settings)
-    });
-    let tag = tag(&meta);
-    let mut source = SourceFile { name, size: meta.size, tag, content: String::new(), settings };
-    if let Some(before) = before.filter(|before| before.tag == source.tag) {
+    let mut source = source(location, head, settings);
+    let likely = before.filter(|before| is_alike(before, &source));
+    if let Some(before) = likely.filter(|before| before.tag == source.tag) {
         source.content = before.content.clone();
-        return Ok(Some(Found::Unchanged(source)));
+        return Ok(Found::Unchanged(source));
     }
-    if source.name.ends_with(".parquet") {
-        source.content = digest(&footer(location, meta.size).await?);
-        if let Some(before) = before.filter(|before| before.content == source.content) {
-            let content = before.content.clone();
-            return Ok(Some(Found::Unchanged(SourceFile { content, ..source })));
+    if let Some(before) = likely.filter(|_| is_parquet(&source) && SMALL < head.size) {
+        let footer = footer::read(location.store().as_ref(), location.path(), head.size).await;
+        source.content = digest(&footer.with_context(|| format!("{location}: cannot read"))?);
+        if before.content == source.content {
+            return Ok(Found::Unchanged(source));
         }
     }
-    let Some(content) = location.read().await? else { return Ok(None) };
-    if source.content.is_empty() {
-        source.content = digest(&content);
-    }
-    match before.is_some_and(|before| before.content == source.content) {
-        true => Ok(Some(Found::Unchanged(source))),
-        false => Ok(Some(Found::Changed(source, content))),
-    }
-}
-
-/// What the store says about the bytes of an object: its tag, else when it was written.
-fn tag(meta: &ObjectMeta) -> String {
-    meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339())
-}
-
-/// The end of a Parquet file, which describes the rest. The whole file where it is no Parquet.
-async fn footer(location: &Location, size: u64) -> Result<Bytes> {
-    let get = async |bytes: u64| {
-        let range = size.saturating_sub(bytes)..size;
-        let read = location.store().get_range(location.path(), range).await;
-        read.with_context(|| format!("{location}: cannot read"))
+    let Some((head, content)) = read(location).await? else { return Ok(Found::Missing) };
+    // It may have been replaced since.
+    let mut source = self::source(location, &head, settings);
+    source.content = match is_parquet(&source) {
+        true => digest(&footer::of(&content)),
+        false => digest(&content),
     };
-    let end = get(FOOTER_SIZE as u64).await?;
-    let length = end.first_chunk().map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-    get(length.saturating_add(FOOTER_SIZE as u64)).await
+    let is_same =
+        |before: &SourceFile| is_alike(before, &source) && before.content == source.content;
+    match before.is_some_and(is_same) {
+        true => Ok(Found::Unchanged(source)),
+        false => Ok(Found::Changed(source, content)),
+    }
+}
+
+/// A file of which the content is not known yet.
+fn source(location: &Location, head: &ObjectMeta, settings: &str) -> SourceFile {
+    SourceFile {
+        name: location.path().filename().unwrap_or_default().to_owned(),
+        size: head.size,
+        // What the store says about the bytes of an object: its tag, else when it was written.
+        tag: head.e_tag.clone().unwrap_or_else(|| head.last_modified.to_rfc3339()),
+        content: String::new(),
+        settings: settings.to_owned(),
+    }
+}
+
+fn is_alike(one: &SourceFile, other: &SourceFile) -> bool {
+    (&one.name, one.size, &one.settings) == (&other.name, other.size, &other.settings)
+}
+
+/// Of a Parquet file the footer stands for the content: it describes the rest.
+fn is_parquet(source: &SourceFile) -> bool {
+    source.name.ends_with(".parquet")
+}
+
+/// The object and what the store says about it. None: there is none.
+async fn read(location: &Location) -> Result<Option<(ObjectMeta, Bytes)>> {
+    let read = async {
+        let found = location.store().get(location.path()).await?;
+        Ok((found.meta.clone(), found.bytes().await?))
+    };
+    match read.await {
+        Err(Error::NotFound { .. }) => Ok(None),
+        found => Ok(Some(found.with_context(|| format!("{location}: cannot read"))?)),
+    }
 }
 
 fn digest(bytes: &[u8]) -> String {

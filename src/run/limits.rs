@@ -15,6 +15,7 @@ use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 
 use super::workspace::{Workspace, whole_days};
+use crate::days;
 use crate::engine::Params;
 use crate::job::decimal;
 use crate::model;
@@ -192,11 +193,10 @@ async fn with_history(
     let (Some(first), Some(last)) = (touched.first(), touched.last()) else { return Ok(rows) };
     // As many clean dates are enough, so only what landed after the earliest of these is asked for.
     let enough = rows.range(..first).rev().nth(USUAL_DATES - 1).map(|(dt, _)| *dt);
-    let is_wanted = |dt: NaiveDate| {
-        enough.is_none_or(|enough| enough < dt) && dt < *last && !rows.contains_key(&dt)
-    };
+    let is_wanted = |dt: NaiveDate| dt < *last && !rows.contains_key(&dt);
     let location = workspace.plan.log(log).raw.location();
-    let mut further = RawLog::list(log, location, workspace.request.as_of, is_wanted).await?;
+    let (from, as_of) = (enough.map(days::next), workspace.request.as_of);
+    let mut further = RawLog::list(log, location, from, as_of, is_wanted).await?;
     let landed = further.landed();
     let near = landed.range(..first).rev().take(USUAL_DATES);
     let near: BTreeSet<NaiveDate> = near.chain(landed.range(first..)).copied().collect();

@@ -25,10 +25,10 @@ use futures::try_join;
 use crate::days::{self, contiguous_ranges};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
-use crate::lock::{Holder, Lock, Pace};
+use crate::lock::{Holder, Lock, Pace, Sight};
 use crate::plan::{DateSelection, Plan, Rebuild, program_of};
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
 use crate::warehouse::Warehouse;
@@ -113,6 +113,7 @@ async fn run_once(
             summary = done?;
         }
     }
+    summary.object_store = job.object_stores.counts();
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
 }
@@ -131,20 +132,25 @@ struct Ready {
 }
 
 /// Plans before it takes the lock, so that a run that is impossible or unnecessary leaves no trace.
-/// Plans again under the lock if another run has changed the warehouse in between.
+/// Plans again under the lock if another run held it in between and changed the warehouse.
 async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
     let look = async || {
         let (reference, warehouse) = open(job, request.selection).await?;
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };
+    // Before all else: see `Lock::is_as_seen`.
+    let sight = Sight::of(&job.root).await;
     let (reference, mut warehouse, plan) = look().await?;
     if plan.is_nothing_to_do() && plan.reference.is_empty() {
         return Ok(Prepared::NothingToDo(Box::new((warehouse, plan))));
     }
     let planned_on = warehouse.versions();
-    let lock =
-        Lock::take(&job.root, &Holder::new(&request.run_id, request.now), request.pace).await?;
+    let holder = Holder::new(&request.run_id, request.now);
+    let lock = Lock::take(&job.root, &holder, request.pace, sight).await?;
+    if lock.is_as_seen() {
+        return Ok(Prepared::Ready(Box::new(Ready { lock, reference, warehouse, plan })));
+    }
     let under_lock = async {
         refresh_under_lock(&mut warehouse, request, &lock).await?;
         match warehouse.versions() == planned_on {
@@ -196,7 +202,7 @@ async fn make_plan(
     };
     let (selection, as_of) = (request.selection, request.as_of);
     let mut plan = Plan::make(job, reference, warehouse, selection, as_of, rebuild).await?;
-    plan.validate_raw(job).await?;
+    plan.validate_raw(job, warehouse).await?;
     Ok(plan)
 }
 
@@ -239,11 +245,15 @@ async fn work(
 
 /// The inputs of a plan. To find what is outdated, the warehouse's files are looked at, too.
 pub async fn open(job: &Job, selection: DateSelection) -> Result<(Reference, Warehouse), Stop> {
-    let mut warehouse = Warehouse::open(&job.root).await?;
-    if selection == DateSelection::Stale || job.heal_days > 0 {
-        warehouse.find_losses().await?;
-    }
-    let reference = Reference::load(job, &warehouse).await?;
+    let open = async {
+        let mut warehouse = Warehouse::open(&job.root).await?;
+        if selection == DateSelection::Stale || job.heal_days > 0 {
+            warehouse.find_losses().await?;
+        }
+        Ok(warehouse)
+    };
+    let (warehouse, heads) = try_join!(open, Heads::ask(job))?;
+    let reference = Reference::load(job, &warehouse, &heads).await?;
     Ok((reference, warehouse))
 }
 

@@ -34,7 +34,7 @@ impl Table {
             let version = self.next_version()? as i64;
             let fence = Action::Txn(Transaction::new("lookback.fence", version));
             match self.append(vec![fence], operation, run_id).await {
-                Err(error) if error.is::<Stop>() => self.delta.load().await?,
+                Err(error) if error.is::<Stop>() => self.refresh().await?,
                 done => return done,
             }
         }
@@ -101,6 +101,7 @@ impl Table {
                 match entry.with_context(unknown)? {
                     Some(entry) if is_of_run(&entry, run_id) => {
                         tracing::debug!("version {version} is there despite: {error}");
+                        self.log.read().await?;
                         self.delta.load_version(version).await?;
                     }
                     Some(_) => {

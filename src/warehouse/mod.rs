@@ -5,6 +5,7 @@
 //! the log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 mod commit;
+mod log_copy;
 mod losses;
 mod partition;
 mod program;
@@ -15,6 +16,7 @@ mod vacuum;
 pub mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -22,6 +24,7 @@ use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use futures::future::join_all;
 use futures::try_join;
+use log_copy::LogCopy;
 pub use partition::Partition;
 pub use program::Program;
 pub use seen::{Pending, Seen, SourceFile};
@@ -55,6 +58,8 @@ pub struct Warehouse {
 /// One table's snapshot.
 pub struct Table {
     model: &'static Model,
+    /// What `delta` reads and writes.
+    log: Arc<LogCopy>,
     delta: DeltaTable,
     /// Ordered by partition and path.
     pub files: Vec<TableFile>,
@@ -190,6 +195,9 @@ impl Warehouse {
         for (name, table) in &mut self.tables {
             let Some(change) = changes.remove(name) else { continue };
             commits.push(async move {
+                for (file, _) in &change.files {
+                    file.upload.finish(&file.path).await?;
+                }
                 let committed = table.commit(change, run_id, now).await;
                 committed.map_err(|error| because(error, &format!("{name}: cannot commit")))
             });

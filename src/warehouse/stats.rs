@@ -95,6 +95,7 @@ mod tests {
             bounds: bounds_of((1_000_001, 5_000_001)),
             nulls: [("event_at".to_owned(), 1), ("order_id".to_owned(), 0)].into(),
             digest: String::new(),
+            upload: crate::warehouse::write::Upload::done(),
             row_digests: std::collections::BTreeMap::new(),
             is_key_in_doubt: false,
         };

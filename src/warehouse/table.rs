@@ -16,6 +16,7 @@ use deltalake::{DeltaTable, TableProperty};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
+use super::log_copy::LogCopy;
 use super::write::NewFile;
 use super::{
     CHECKPOINT_INTERVAL, DIGEST_TAG, LOG_TAG, Lineage, ORIGIN_TAG, Partition, ROWS_TAG, Table,
@@ -29,22 +30,22 @@ use crate::model::{ColumnKind, Model};
 impl Table {
     pub(super) async fn open(root: &Location, model: &'static Model) -> Result<Table> {
         let location = root.child(&model.folder());
-        let prefixed =
-            Arc::new(PrefixStore::new(location.store().clone(), location.path().clone()));
+        let log = Arc::new(LogCopy::new(&location));
+        let prefixed = Arc::new(PrefixStore::new(log.clone(), location.path().clone()));
         let mut url = location.url().clone();
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        let log =
-            default_logstore(prefixed, location.store().clone(), &url, &StorageConfig::default());
-        let delta = DeltaTable::new(log);
-        let mut table = Table { model, delta, files: Vec::new(), lost: BTreeSet::new() };
+        let delta = default_logstore(prefixed, log.clone(), &url, &StorageConfig::default());
+        let delta = DeltaTable::new(delta);
+        let mut table = Table { model, log, delta, files: Vec::new(), lost: BTreeSet::new() };
         table.refresh().await.with_context(|| format!("{location}: cannot open the table"))?;
         Ok(table)
     }
 
     /// Reads what was committed since the table was opened, if anything was.
     pub(super) async fn refresh(&mut self) -> Result<()> {
+        self.log.read().await?;
         let known = self.delta.version();
         if known.is_some() || self.delta.log_store().is_delta_table_location().await? {
             self.delta.update_state().await?;
@@ -216,7 +217,9 @@ impl Table {
         let partition = self.model.partition();
         let partition =
             partition.map(|column| Field::new(column, arrow::datatypes::DataType::Date32, true));
-        Ok(ParquetTable::new(folder.store_url()?, self.model.file_schema(), partition, files))
+        let table =
+            ParquetTable::new(folder.store_url()?, self.model.file_schema(), partition, files);
+        Ok(table.kept_by(folder.kept().cloned()))
     }
 }
 

@@ -12,7 +12,7 @@ use lookback::days::DateRange;
 use lookback::engine::SqlOverrides;
 use lookback::job::Job;
 use lookback::model;
-use lookback::reference::Reference;
+use lookback::reference::{Heads, Reference};
 use lookback::run::attribution_params;
 
 /// A rule, and the query that finds where it differs from its tables. `$from` and `$to` are the dates
@@ -223,7 +223,8 @@ pub async fn agree(job: &Job, dates: DateRange) -> Result<()> {
 
 async fn agree_with(job: &Job, dates: DateRange, overrides: SqlOverrides) -> Result<()> {
     let (engine, warehouse) = query::session_with(job, overrides).await?;
-    Reference::load(job, &warehouse).await?.register(&engine, &warehouse).await?;
+    let heads = Heads::ask(job).await?;
+    Reference::load(job, &warehouse, &heads).await?.register(&engine, &warehouse).await?;
     let valid_rows = engine.read_only(VALID_ROWS).await?;
     let logical = valid_rows.schema().inner().clone();
     let batches = valid_rows.collect().await?;

@@ -11,7 +11,7 @@ use lookback::days::DateRange;
 use lookback::demo::{self, Scale};
 use lookback::engine::{SqlOverrides, Tuning};
 use lookback::job::Job;
-use lookback::location::Location;
+use lookback::location::{Location, Store};
 use lookback::lock::Pace;
 use lookback::model;
 use lookback::plan::{DateSelection, Rebuild};
@@ -31,6 +31,8 @@ pub type State = BTreeMap<&'static str, BTreeMap<String, String>>;
 #[derive(Clone)]
 pub struct World {
     pub store: Arc<InMemory>,
+    /// What the job's calls go through. None for a job on local disks.
+    through: Option<Arc<dyn ObjectStore>>,
     pub job: Job,
     pub dates: DateRange,
 }
@@ -47,7 +49,8 @@ pub fn world(days: u32) -> World {
     job.window_hours = 48;
     job.order_horizon_days = 2;
     let dates = DateRange { from: made.from, to: made.to };
-    World { job: on_store(&job, &store, folder.path()), store, dates }
+    let job = on_store(&job, &Store::of(store.clone()), folder.path());
+    World { job, through: Some(store.clone()), store, dates }
 }
 
 async fn upload(store: &InMemory, root: &FilePath, folder: &FilePath) {
@@ -62,10 +65,10 @@ async fn upload(store: &InMemory, root: &FilePath, folder: &FilePath) {
     }
 }
 
-fn on_store(job: &Job, store: &Arc<InMemory>, folder: &FilePath) -> Job {
+fn on_store(job: &Job, store: &Store, folder: &FilePath) -> Job {
     let location = |relative: &str| {
         let location = Location::parse(&format!("s3://world/{relative}"), folder).unwrap();
-        location.in_store(store.clone())
+        location.in_store(store)
     };
     Job {
         clicks: location("raw/clicks"),
@@ -81,6 +84,10 @@ fn on_store(job: &Job, store: &Arc<InMemory>, folder: &FilePath) -> Job {
 }
 
 impl World {
+    pub fn on_disk(job: Job, dates: DateRange) -> World {
+        World { store: Arc::new(InMemory::new()), through: None, job, dates }
+    }
+
     /// The same, from here on apart.
     pub fn fork(&self) -> World {
         let store = Arc::new(self.store.fork());
@@ -90,7 +97,8 @@ impl World {
 
     /// The same world, with every call going through another store.
     pub fn seen_through(&self, store: Arc<dyn ObjectStore>) -> World {
-        let seen = |location: &Location| location.in_store(store.clone());
+        let through = Store::of(store.clone());
+        let seen = |location: &Location| location.in_store(&through);
         let job = Job {
             clicks: seen(&self.job.clicks),
             orders: seen(&self.job.orders),
@@ -102,7 +110,7 @@ impl World {
             root: seen(&self.job.root),
             ..self.job.clone()
         };
-        World { job, ..self.clone() }
+        World { job, through: Some(store), ..self.clone() }
     }
 
     pub async fn text(&self, object: &str) -> String {
@@ -147,7 +155,12 @@ impl World {
     }
 
     async fn start(&self, request: &Request) -> Result<Summary, Stop> {
-        run::run(&self.job, request, &Progress::default(), std::future::pending()).await
+        // Each run is a process of its own, which has read nothing yet.
+        let job = match &self.through {
+            Some(store) => self.seen_through(store.clone()).job,
+            None => self.job.clone(),
+        };
+        run::run(&job, request, &Progress::default(), std::future::pending()).await
     }
 
     pub fn backfill(&self, from: usize, to: usize) -> DateSelection {
@@ -232,7 +245,7 @@ pub async fn afresh(world: &World, days: usize) -> World {
     let mut job = fresh.job.clone();
     job.root = Location::parse("s3://world/fresh", FilePath::new("/"))
         .unwrap()
-        .in_store(fresh.store.clone());
+        .in_store(&Store::of(fresh.store.clone()));
     let fresh = World { job, ..fresh };
     fresh.run(fresh.backfill(0, days - 1)).await.unwrap();
     fresh

@@ -11,12 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 
 use lookback::days::DateRange;
 use lookback::demo::{self, Scale};
 use lookback::job::Job;
-use object_store::memory::InMemory;
 use socket2::SockRef;
 
 use crate::in_memory::{State, World, wait_for};
@@ -139,7 +137,7 @@ impl Local {
         let none = all.lines().next().unwrap().to_owned() + "\n";
         let job = Job::load(&made.job_file).unwrap();
         let dates = DateRange { from: made.from, to: made.to };
-        let world = World { store: Arc::new(InMemory::new()), job, dates };
+        let world = World::on_disk(job, dates);
         Local { _folder: folder, job: made.job_file, stores, variants: [none, all], world }
     }
 

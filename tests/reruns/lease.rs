@@ -3,31 +3,36 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use lookback::lock::{Holder, Lock, Pace};
+use lookback::lock::{Holder, Lock, Pace, Sight};
+use lookback::stop::Stop;
 
-use crate::in_memory::{self, wait_for, world};
+use crate::in_memory::{self, World, wait_for, world};
 
 /// A living holder is believed dead only if its heartbeat, ten a second, gets no turn for this long:
 /// more than a machine that runs other tests as well will ever keep it waiting.
 const PACE: Pace =
     Pace { dead: Duration::from_secs(10), give_up: Duration::from_secs(8), ..in_memory::PACE };
 
-fn holder(name: &str) -> Holder {
-    Holder::new(name, DateTime::UNIX_EPOCH)
+async fn take(world: &World, name: &str) -> Result<Lock, Stop> {
+    take_as_seen(world, name, Sight::default()).await
+}
+
+async fn take_as_seen(world: &World, name: &str, sight: Sight) -> Result<Lock, Stop> {
+    Lock::take(&world.job.root, &Holder::new(name, DateTime::UNIX_EPOCH), PACE, sight).await
 }
 
 #[test]
 fn a_second_run_is_turned_away_and_told_by_whom() {
     wait_for(async {
         let world = world(1);
-        let first = Lock::take(&world.job.root, &holder("run-ana"), PACE).await.unwrap();
-        let second = Lock::take(&world.job.root, &holder("run-bo"), PACE).await;
+        let first = take(&world, "run-ana").await.unwrap();
+        let second = take(&world, "run-bo").await;
         let stop = second.err().unwrap();
         assert_eq!(stop.exit_code(), 5);
         let text = stop.to_string();
         assert!(text.contains("run-ana") && text.contains("since 1970-01-01"), "{text}");
         first.release().await;
-        Lock::take(&world.job.root, &holder("run-bo"), PACE).await.unwrap().release().await;
+        take(&world, "run-bo").await.unwrap().release().await;
     });
 }
 
@@ -35,9 +40,9 @@ fn a_second_run_is_turned_away_and_told_by_whom() {
 fn a_living_holder_keeps_it_however_long_it_takes() {
     wait_for(async {
         let world = world(1);
-        let first = Lock::take(&world.job.root, &holder("run-ana"), PACE).await.unwrap();
+        let first = take(&world, "run-ana").await.unwrap();
         tokio::time::sleep(2 * PACE.dead).await;
-        assert!(Lock::take(&world.job.root, &holder("run-bo"), PACE).await.is_err());
+        assert!(take(&world, "run-bo").await.is_err());
         first.confirm().await.unwrap();
     });
 }
@@ -46,10 +51,10 @@ fn a_living_holder_keeps_it_however_long_it_takes() {
 fn a_dead_holder_does_not_block_for_long() {
     wait_for(async {
         let world = world(1);
-        let first = Lock::take(&world.job.root, &holder("run-ana"), PACE).await.unwrap();
+        let first = take(&world, "run-ana").await.unwrap();
         // Gone without a word: no heartbeat, no release.
         drop(first);
-        let second = Lock::take(&world.job.root, &holder("run-bo"), PACE).await.unwrap();
+        let second = take(&world, "run-bo").await.unwrap();
         assert!(second.was_taken_over());
         second.confirm().await.unwrap();
     });
@@ -61,7 +66,7 @@ fn of_many_that_ask_at_once_one_gets_it() {
         let world = world(1);
         let names: Vec<String> = (0..20).map(|number| format!("run-{number}")).collect();
         let selection = names.iter().map(async |name| {
-            let lock = Lock::take(&world.job.root, &holder(name), PACE).await;
+            let lock = take(&world, name).await;
             // The winner keeps it until all have asked.
             if lock.is_ok() {
                 tokio::time::sleep(2 * PACE.dead).await;
@@ -70,5 +75,42 @@ fn of_many_that_ask_at_once_one_gets_it() {
         });
         let winners = futures::future::join_all(selection).await;
         assert_eq!(winners.iter().filter(|won| **won).count(), 1);
+    });
+}
+
+#[test]
+fn it_is_as_seen_only_if_nobody_has_held_it_since() {
+    wait_for(async {
+        let world = world(1);
+        let look = async || Sight::of(&world.job.root).await;
+        let (first, outdated) = (look().await, look().await);
+        let lock = take_as_seen(&world, "run-ana", first).await.unwrap();
+        assert!(lock.is_as_seen());
+        let while_held = look().await;
+        lock.release().await;
+        let (free, unused) = (look().await, look().await);
+        for sight in [outdated, while_held] {
+            let lock = take_as_seen(&world, "run-bo", sight).await.unwrap();
+            assert!(!lock.is_as_seen() && !lock.was_taken_over());
+            lock.release().await;
+        }
+        let lock = take_as_seen(&world, "run-cem", free).await.unwrap();
+        assert!(!lock.is_as_seen(), "run-bo has held it");
+        lock.release().await;
+        let lock = take_as_seen(&world, "run-dia", look().await).await.unwrap();
+        assert!(lock.is_as_seen());
+        lock.release().await;
+        assert!(!take_as_seen(&world, "run-eli", unused).await.unwrap().is_as_seen());
+    });
+}
+
+#[test]
+fn one_that_died_is_not_as_seen() {
+    wait_for(async {
+        let world = world(1);
+        drop(take(&world, "run-ana").await.unwrap());
+        let sight = Sight::of(&world.job.root).await;
+        let lock = take_as_seen(&world, "run-bo", sight).await.unwrap();
+        assert!(lock.was_taken_over() && !lock.is_as_seen());
     });
 }

@@ -20,7 +20,7 @@ use crate::engine::{Engine, Params};
 use crate::job::{AttributionSettings, Job};
 use crate::lineage;
 use crate::model;
-use crate::reference::Reference;
+use crate::reference::{Heads, Reference};
 use crate::run::attribution_params;
 use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
@@ -43,7 +43,7 @@ const RULES: [&str; 6] = [
 /// The story of an order, as text. Errors: exit 2 when no table has the order.
 pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     let (engine, warehouse) = query::session(job).await?;
-    let reference = Reference::load(job, &warehouse).await?;
+    let reference = Reference::load(job, &warehouse, &Heads::ask(job).await?).await?;
     reference.register(&engine, &warehouse).await?;
     let story = Story { job, engine, warehouse };
     let order = Params::from([("order", text(order_id))]);

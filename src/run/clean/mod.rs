@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use super::workspace::Workspace;
 use crate::days::{self, DateRange};
-use crate::lineage::{self, RawState};
+use crate::lineage::RawState;
 use crate::model;
 use crate::raw::Log;
 use crate::stop::Stop;
@@ -91,12 +91,7 @@ async fn cleaning<'a>(
     let mut known = BTreeSet::new();
     let mut unknown = BTreeSet::new();
     for dt in others.iter().filter(|dt| !dates.contains(dt)) {
-        let is_known = match lineage::made_clean(&workspace.warehouse, log, dt)? {
-            Some(_) if !raw.has_landed(dt) => true,
-            Some(made) => state.why_raw(made, &state.lineage(workspace.job, dt)?).is_none(),
-            None => false,
-        };
-        match is_known {
+        match state.has_clean_ids(workspace.job, dt)? {
             true => known.insert(dt),
             false => unknown.insert(dt),
         };

@@ -7,15 +7,11 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
-use bytes::Bytes;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
-use futures::future::BoxFuture;
-use object_store::buffered::BufWriter;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -23,11 +19,11 @@ use parquet::schema::types::ColumnPath;
 
 use super::NewFile;
 use super::digest::RowDigests;
+use super::upload::{Sink, Written};
 use crate::engine::functions::hash64::hashes;
 use crate::engine::parquet_table::Bounds;
 use crate::location::Location;
 use crate::model::{Column, ColumnKind, Model};
-use crate::progress::tick;
 use crate::warehouse::Partition;
 
 /// Where a table's files go.
@@ -46,17 +42,14 @@ impl Target<'_> {
         let folder = folder.unwrap_or_default();
         let path = format!("{folder}{}{log}.parquet", self.file_name);
         let location = self.folder.child(&path);
-        let object = BufWriter::new(location.store().clone(), location.path().clone());
-        let hasher = Arc::new(Mutex::new(blake3::Hasher::new()));
-        let sink = Sink { object, hasher };
-        let hasher = sink.hasher.clone();
+        let (sink, written) = Sink::open(location);
         let options = options(self.model)?;
         let schema = self.model.file_schema();
         let writer = AsyncArrowWriter::try_new_with_options(sink, schema.clone(), options)?;
         let keys = Keys::of(self.model);
         let digests = RowDigests::of(self.model, self.zone);
         let model = self.model;
-        Ok(OpenFile { model, schema, partition, path, writer, hasher, rows: 0, keys, digests })
+        Ok(OpenFile { model, schema, partition, path, writer, written, rows: 0, keys, digests })
     }
 }
 
@@ -67,7 +60,7 @@ pub struct OpenFile<'a> {
     pub partition: Partition,
     path: String,
     writer: AsyncArrowWriter<Sink>,
-    hasher: Arc<Mutex<blake3::Hasher>>,
+    written: Arc<Mutex<Written>>,
     rows: u64,
     keys: Keys,
     digests: RowDigests,
@@ -91,8 +84,9 @@ impl OpenFile<'_> {
         let footer = footer.with_context(|| format!("{}: cannot write", self.path))?;
         let (bounds, nulls) = bounds(&footer, &self.schema, self.model)?;
         let size = self.writer.bytes_written() as u64;
-        let hasher = self.hasher.lock().ok().context("the digest is lost: a writer panicked")?;
-        let digest = hasher.finalize().to_hex().as_str()[..32].to_owned();
+        let mut written = self.written.lock().ok().context("a writer panicked")?;
+        let digest = written.hasher.finalize().to_hex().as_str()[..32].to_owned();
+        let upload = written.upload.take().context("the file was not completed")?;
         Ok(NewFile {
             partition: self.partition,
             path: self.path,
@@ -101,6 +95,7 @@ impl OpenFile<'_> {
             bounds,
             nulls,
             digest,
+            upload,
             row_digests: self.digests.finish()?,
             is_key_in_doubt: self.keys.are_in_doubt(),
         })
@@ -137,26 +132,6 @@ fn options(model: &Model) -> Result<ArrowWriterOptions> {
             .set_column_encoding(path, encoding);
     }
     Ok(ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true))
-}
-
-/// An object whose bytes are hashed while it is written.
-struct Sink {
-    object: BufWriter,
-    hasher: Arc<Mutex<blake3::Hasher>>,
-}
-
-impl AsyncFileWriter for Sink {
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        tick();
-        if let Ok(mut hasher) = self.hasher.lock() {
-            hasher.update(&bytes);
-        }
-        AsyncFileWriter::write(&mut self.object, bytes)
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        AsyncFileWriter::complete(&mut self.object)
-    }
 }
 
 /// Collects the keys of a file's rows as hashes. Rows of one file share their partition, so only

@@ -2,6 +2,7 @@
 
 mod digest;
 mod file;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::engine::parquet_table::Bounds;
 use crate::location::Location;
 use crate::model::{ColumnKind, Model};
 use file::{OpenFile, Target};
+pub use upload::Upload;
 
 /// A file that was written for a table and is not yet part of it.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct NewFile {
     pub nulls: BTreeMap<String, u64>,
     /// The digest of the file's bytes. Equal digests mean equal rows.
     pub digest: String,
+    /// A commit waits for it.
+    pub upload: Upload,
     /// See [`super::TableFile::row_digests`].
     pub row_digests: BTreeMap<NaiveDate, u64>,
     /// Whether two rows may have the same key, or a row a null in its key.

@@ -1,0 +1,71 @@
+//! Asks an object store for what a scan will read, for all its files at once. The scan itself opens
+//! one file after the other on each core, and would wait for each.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use object_store::ObjectMeta;
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::location::Kept;
+
+/// How many bytes of a file's end are read with its footer.
+pub const FOOTER_HINT: usize = 128 << 10;
+
+/// What a scan will read of each of its files.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These columns of all rows.
+    Columns(Arc<BTreeSet<String>>),
+    /// Few rows, which only the scan itself can find.
+    Footer,
+}
+
+/// Begins to read files that a scan will read. What fails here fails again in the scan, which says so.
+pub fn ask_ahead(
+    kept: &Arc<Kept>,
+    files: impl IntoIterator<Item = ObjectMeta>,
+    wanted: &Wanted,
+    footers: &Arc<FileMetadataCache>,
+) {
+    for file in files {
+        kept.announce(&file.location, file.size, None);
+        let (kept, wanted, footers) = (kept.clone(), wanted.clone(), footers.clone());
+        tokio::spawn(async move {
+            let path = &file.location;
+            let ranges = match Kept::is_read_whole(file.size) {
+                true => vec![0..file.size],
+                false => {
+                    let footer = DFParquetMetadata::new(kept.as_ref(), &file)
+                        .with_metadata_size_hint(Some(FOOTER_HINT))
+                        .with_file_metadata_cache(Some(footers));
+                    match (footer.fetch_metadata().await, wanted) {
+                        (Ok(footer), Wanted::Columns(columns)) => ranges(&footer, &columns),
+                        _ => return,
+                    }
+                }
+            };
+            if let Err(error) = kept.read_ahead(path, &ranges).await {
+                tracing::debug!("{path}: not read ahead: {error}");
+            }
+        });
+    }
+}
+
+/// Where some columns are in a file. Names are those of the outermost fields.
+fn ranges(footer: &ParquetMetaData, columns: &BTreeSet<String>) -> Vec<Range<u64>> {
+    let schema = footer.file_metadata().schema_descr();
+    let mut ranges = Vec::new();
+    for group in footer.row_groups() {
+        for (position, column) in group.columns().iter().enumerate() {
+            if columns.contains(schema.get_column_root(position).name()) {
+                let (start, length) = column.byte_range();
+                ranges.push(start..start + length);
+            }
+        }
+    }
+    ranges
+}

@@ -1,0 +1,585 @@
+//! Keeps what was read of large and small objects, so that a run asks a store for nothing twice, and
+//! for things that belong together at once. It is a store itself, between a location and its client.
+//!
+//! Only objects that were announced are kept: files whose size is known from a listing or a log, and
+//! that do not change while the run reads them. A small one is read whole. The end of a larger one,
+//! where Parquet has its footer, is read with the first request, and ranges that lie close together
+//! are read as one. All other requests pass through.
+
+mod room;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::future::{BoxFuture, Shared, try_join_all};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, stream};
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result,
+};
+
+pub use room::Limits;
+use room::{Room, Slot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Objects of up to so many bytes are read whole: a second request would take longer.
+const WHOLE: u64 = 2 << 20;
+/// How much of the end of a larger object is read with the first request for it.
+const END: u64 = 128 << 10;
+/// Ranges with no more bytes between them are read as one.
+const GAP: u64 = 512 << 10;
+/// Longer ranges are read in parts of this length, side by side.
+const PART: u64 = 8 << 20;
+const UNIT: u64 = 64 << 10;
+/// How many files may go up while others are made. Each is held in memory meanwhile.
+const UPLOADS: usize = 16;
+
+/// A store that keeps what it read of announced objects.
+pub struct Kept {
+    store: Arc<dyn ObjectStore>,
+    objects: Arc<Mutex<HashMap<Path, Object>>>,
+    room: Arc<Room>,
+    /// How many more bytes may be under way that nobody waits for yet, in units of [`UNIT`].
+    ahead: Semaphore,
+    uploads: Arc<Semaphore>,
+}
+
+/// An announced object.
+struct Object {
+    size: u64,
+    /// The store's tag, if it is known: then other bytes than those that were listed are refused.
+    tag: Option<String>,
+    parts: Vec<Part>,
+}
+
+/// A range that was read, or is being read.
+#[derive(Clone)]
+struct Part {
+    range: Range<u64>,
+    slot: Shared<BoxFuture<'static, Result<Arc<Slot>, Arc<Error>>>>,
+}
+
+impl Kept {
+    pub fn new(store: Arc<dyn ObjectStore>, limits: Limits) -> Kept {
+        let ahead = usize::try_from(limits.memory / UNIT).unwrap_or(usize::MAX);
+        let ahead = Semaphore::new(ahead.clamp(1, Semaphore::MAX_PERMITS));
+        let uploads = Arc::new(Semaphore::new(UPLOADS));
+        Kept { store, objects: Arc::default(), room: Room::new(limits), ahead, uploads }
+    }
+
+    /// The store itself.
+    pub fn behind(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// Says that an object has this size, and does not change while it is read.
+    pub fn announce(&self, path: &Path, size: u64, tag: Option<&str>) {
+        let mut objects = self.objects();
+        let is_known = objects.get(path).is_some_and(|known| {
+            known.size == size && (tag.is_none() || known.tag.as_deref() == tag)
+        });
+        if !is_known {
+            let object = Object { size, tag: tag.map(str::to_owned), parts: Vec::new() };
+            objects.insert(path.clone(), object);
+        }
+    }
+
+    /// Keeps an object that was just written.
+    pub async fn keep(&self, path: &Path, bytes: Bytes) {
+        let size = bytes.len() as u64;
+        let (slot, _) = self.room.keep(bytes).await;
+        let slot = async { Ok(slot) }.boxed().shared();
+        let parts = vec![Part { range: 0..size, slot }];
+        self.objects().insert(path.clone(), Object { size, tag: None, parts });
+    }
+
+    /// Waits until one more file may go up in the background. Holds as long as the result does.
+    pub async fn upload_slot(&self) -> Option<OwnedSemaphorePermit> {
+        self.uploads.clone().acquire_owned().await.ok()
+    }
+
+    /// Whether a read of an announced object takes all of it.
+    pub fn is_read_whole(size: u64) -> bool {
+        size <= WHOLE
+    }
+
+    /// The bytes of some ranges. None when the object was not announced.
+    pub async fn read(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
+        let Some(parts) = self.parts(path, ranges) else { return Ok(None) };
+        let mut all = Vec::with_capacity(ranges.len());
+        for (range, part) in ranges.iter().zip(parts) {
+            let Some(part) = part else {
+                all.push(Bytes::new());
+                continue;
+            };
+            let slot = match part.slot.clone().await {
+                Ok(slot) => slot,
+                Err(error) => {
+                    // The next reader asks again.
+                    self.forget(path, &part.range);
+                    return Err(Error::Generic { store: "object", source: Box::new(error) });
+                }
+            };
+            let bytes = slot.bytes().await.map_err(|error| failed(path, error))?;
+            let from = usize::try_from(range.start - part.range.start).unwrap_or(usize::MAX);
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            if from.saturating_add(length) > bytes.len() {
+                return Err(failed(path, std::io::Error::other("it is shorter than it was")));
+            }
+            all.push(bytes.slice(from..from + length));
+        }
+        Ok(Some(all))
+    }
+
+    /// Reads ranges that are needed later. Waits while too much is under way already.
+    pub async fn read_ahead(&self, path: &Path, ranges: &[Range<u64>]) -> Result<()> {
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let most = self.room.memory_limit() / UNIT;
+        let units = u32::try_from((bytes / UNIT).clamp(1, most.max(1))).unwrap_or(u32::MAX);
+        let _under_way = self.ahead.acquire_many(units).await;
+        let Some(parts) = self.parts(path, ranges) else { return Ok(()) };
+        for part in parts.into_iter().flatten() {
+            part.slot.await.map_err(|error| {
+                self.forget(path, &part.range);
+                Error::Generic { store: "object", source: Box::new(error) }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// For each range the part that has it. Begins to read what is missing. None for empty ranges.
+    fn parts(&self, path: &Path, ranges: &[Range<u64>]) -> Option<Vec<Option<Part>>> {
+        let mut objects = self.objects();
+        let object = objects.get_mut(path)?;
+        for range in object.missing(ranges) {
+            let slot = self.begin(path, range.clone(), object.tag.clone());
+            object.parts.push(Part { range, slot });
+        }
+        let parts = ranges.iter().map(|range| object.part(range).cloned());
+        Some(parts.collect())
+    }
+
+    /// Begins to read a range, in a task of its own: others may wait for it, too.
+    fn begin(
+        &self,
+        path: &Path,
+        range: Range<u64>,
+        tag: Option<String>,
+    ) -> Shared<BoxFuture<'static, Result<Arc<Slot>, Arc<Error>>>> {
+        let (store, room, path) = (self.store.clone(), self.room.clone(), path.clone());
+        let objects = Arc::downgrade(&self.objects);
+        let read = tokio::spawn(async move {
+            let bytes = fetch(&store, &path, range, tag).await?;
+            let (slot, is_another_file) = room.keep(bytes).await;
+            if is_another_file && let Some(objects) = objects.upgrade() {
+                forget_left_behind(&objects);
+            }
+            Ok(slot)
+        });
+        let slot = async move {
+            match read.await {
+                Ok(slot) => slot.map_err(Arc::new),
+                Err(error) => Err(Arc::new(Error::JoinError { source: error })),
+            }
+        };
+        slot.boxed().shared()
+    }
+
+    fn forget(&self, path: &Path, range: &Range<u64>) {
+        if let Some(object) = self.objects().get_mut(path) {
+            object.parts.retain(|part| part.range != *range);
+        }
+    }
+
+    fn objects(&self) -> MutexGuard<'_, HashMap<Path, Object>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn size(&self, path: &Path) -> Option<u64> {
+        self.objects().get(path).map(|object| object.size)
+    }
+
+    fn forget_object(&self, path: &Path) {
+        self.objects().remove(path);
+    }
+}
+
+impl Object {
+    fn part(&self, range: &Range<u64>) -> Option<&Part> {
+        let has = |part: &&Part| part.range.start <= range.start && range.end <= part.range.end;
+        self.parts.iter().filter(|_| !range.is_empty()).find(has)
+    }
+
+    /// What has to be read so that each of the ranges is in one part.
+    fn missing(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let wanted = ranges.iter().filter(|range| !range.is_empty() && self.part(range).is_none());
+        let mut wanted: Vec<Range<u64>> = wanted
+            .map(|range| match range.start >= self.size.saturating_sub(END) {
+                _ if self.size <= WHOLE => 0..self.size.max(range.end),
+                true => self.size.saturating_sub(END)..self.size.max(range.end),
+                false => range.clone(),
+            })
+            .collect();
+        wanted.sort_by_key(|range| range.start);
+        let mut merged: Vec<Range<u64>> = Vec::new();
+        for range in wanted {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end.saturating_add(GAP) => {
+                    last.end = last.end.max(range.end);
+                }
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+}
+
+/// Reads a range, in parts side by side where it is long. Errors: the store fails; the object is not
+/// the one that was announced.
+async fn fetch(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    range: Range<u64>,
+    tag: Option<String>,
+) -> Result<Bytes> {
+    let starts = range.clone().step_by(usize::try_from(PART).unwrap_or(usize::MAX));
+    let parts = starts.map(|start| {
+        let part = start..(start + PART).min(range.end);
+        let (store, path, tag) = (store.clone(), path.clone(), tag.clone());
+        async move { fetch_part(&store, &path, part, tag.as_deref()).await }
+    });
+    let parts = try_join_all(parts).await?;
+    if let [part] = parts.as_slice() {
+        return Ok(part.clone());
+    }
+    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+    for part in parts {
+        all.extend_from_slice(&part);
+    }
+    Ok(all.freeze())
+}
+
+async fn fetch_part(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    range: Range<u64>,
+    tag: Option<&str>,
+) -> Result<Bytes> {
+    let wanted = range.end - range.start;
+    let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+    let found = store.get_opts(path, options).await?;
+    // Listings and answers do not quote a tag alike.
+    let bare = |tag: &str| tag.trim_matches('"').to_owned();
+    if let (Some(tag), Some(now)) = (tag, found.meta.e_tag.as_deref())
+        && bare(tag) != bare(now)
+    {
+        return Err(failed(path, std::io::Error::other("it was replaced since it was listed")));
+    }
+    let bytes = found.bytes().await?;
+    match bytes.len() as u64 == wanted {
+        true => Ok(bytes),
+        false => Err(failed(path, std::io::Error::other("it is shorter than it was"))),
+    }
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    Error::Generic { store: "object", source: format!("{path}: {error}").into() }
+}
+
+/// Forgets parts whose spill file is full, so that it can be removed.
+fn forget_left_behind(objects: &Mutex<HashMap<Path, Object>>) {
+    let mut objects = objects.lock().unwrap_or_else(PoisonError::into_inner);
+    for object in objects.values_mut() {
+        object.parts.retain(|part| match part.slot.peek() {
+            Some(Ok(slot)) => !slot.is_left_behind(),
+            _ => true,
+        });
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.store, f)
+    }
+}
+
+/// Whether a request asks for nothing but bytes.
+fn is_plain(options: &GetOptions) -> bool {
+    !options.head
+        && options.version.is_none()
+        && options.if_match.is_none()
+        && options.if_none_match.is_none()
+        && options.if_modified_since.is_none()
+        && options.if_unmodified_since.is_none()
+}
+
+#[async_trait]
+impl ObjectStore for Kept {
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        let Some(size) = self.size(path).filter(|_| is_plain(&options)) else {
+            return self.store.get_opts(path, options).await;
+        };
+        let range = match &options.range {
+            None => 0..size,
+            Some(range) => match range.as_range(size) {
+                Ok(range) => range,
+                // The store knows better what to say.
+                Err(_) => return self.store.get_opts(path, options).await,
+            },
+        };
+        let Some(bytes) = self.read(path, std::slice::from_ref(&range)).await? else {
+            return self.store.get_opts(path, options).await;
+        };
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(stream::iter(bytes).map(Ok).boxed()),
+            meta: ObjectMeta {
+                location: path.clone(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size,
+                e_tag: None,
+                version: None,
+            },
+            range,
+            attributes: Attributes::default(),
+        })
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        match self.read(path, ranges).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.store.get_ranges(path, ranges).await,
+        }
+    }
+
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.forget_object(path);
+        self.store.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.forget_object(path);
+        self.store.put_multipart_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let objects = self.objects.clone();
+        let paths = paths.inspect(move |path| {
+            if let Ok(path) = path {
+                objects.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+            }
+        });
+        self.store.delete_stream(paths.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.store.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.store.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.forget_object(to);
+        self.store.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.forget_object(from);
+        self.forget_object(to);
+        self.store.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, PutPayload};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { memory: 64 << 20, disk: 64 << 20 };
+
+    /// A store that counts its reads.
+    #[derive(Debug)]
+    struct Counting(InMemory, AtomicUsize);
+
+    impl fmt::Display for Counting {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("counting")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Counting {
+        async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.get_opts(path, options).await
+        }
+        async fn put_opts(
+            &self,
+            path: &Path,
+            payload: PutPayload,
+            options: PutOptions,
+        ) -> Result<PutResult> {
+            self.0.put_opts(path, payload, options).await
+        }
+        async fn put_multipart_opts(
+            &self,
+            path: &Path,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.0.put_multipart_opts(path, options).await
+        }
+        fn delete_stream(
+            &self,
+            paths: BoxStream<'static, Result<Path>>,
+        ) -> BoxStream<'static, Result<Path>> {
+            self.0.delete_stream(paths)
+        }
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.0.list(prefix)
+        }
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            self.0.list_with_delimiter(prefix).await
+        }
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+            self.0.copy_opts(from, to, options).await
+        }
+    }
+
+    /// A store with one object, `a`, of so many bytes: each is its position modulo 251.
+    async fn with_object(size: u64) -> (Kept, Arc<Counting>) {
+        let store = Arc::new(Counting(InMemory::new(), AtomicUsize::new(0)));
+        let content: Vec<u8> = (0..size).map(|byte| (byte % 251) as u8).collect();
+        store.put(&Path::from("a"), content.into()).await.unwrap();
+        let kept = Kept::new(store.clone(), LIMITS);
+        kept.announce(&Path::from("a"), size, None);
+        (kept, store)
+    }
+
+    async fn check(kept: &Kept, range: Range<u64>) {
+        let bytes = kept.get_range(&Path::from("a"), range.clone()).await.unwrap();
+        let expected: Vec<u8> = range.map(|byte| (byte % 251) as u8).collect();
+        assert!(bytes == expected, "other bytes");
+    }
+
+    #[tokio::test]
+    async fn a_small_object_is_read_once_and_whole() {
+        let (kept, store) = with_object(1000).await;
+        check(&kept, 992..1000).await;
+        check(&kept, 10..500).await;
+        let empty = kept.get_ranges(&Path::from("a"), &[5..5]).await.unwrap();
+        assert_eq!(empty, [Bytes::new()]);
+        let whole = kept.get(&Path::from("a")).await.unwrap().bytes().await.unwrap();
+        assert_eq!((whole.len(), store.1.load(Ordering::Relaxed)), (1000, 1));
+    }
+
+    #[tokio::test]
+    async fn a_large_object_is_read_in_few_requests_and_nothing_twice() {
+        let size = 40 << 20;
+        let (kept, store) = with_object(size).await;
+        let count = || store.1.load(Ordering::Relaxed);
+        check(&kept, size - 8..size).await;
+        check(&kept, size - 5000..size - 8).await;
+        assert_eq!(count(), 1, "the footer comes with its length");
+        let ranges = [(4 << 20)..(5 << 20), (5 << 20) + 1000..(6 << 20), 0..1 << 20];
+        let read = kept.get_ranges(&Path::from("a"), &ranges).await.unwrap();
+        assert_eq!(read.iter().map(Bytes::len).sum::<usize>(), (3 << 20) - 1000);
+        assert_eq!(count(), 3, "what lies close together is one request");
+        for range in ranges {
+            check(&kept, range).await;
+        }
+        assert_eq!(count(), 3);
+        check(&kept, 10 << 20..30 << 20).await;
+        assert_eq!(count(), 6, "parts of a long range");
+    }
+
+    #[tokio::test]
+    async fn readers_at_once_share_a_request() {
+        let (kept, store) = with_object(1 << 20).await;
+        futures::join!(check(&kept, 5..10), check(&kept, 7..1000), check(&kept, 0..1 << 20));
+        assert_eq!(store.1.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failed_read_is_tried_again_and_tells_why() {
+        let (kept, store) = with_object(100).await;
+        let path = Path::from("a");
+        store.0.delete(&path).await.unwrap();
+        let error = kept.get_range(&path, 0..10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("NotFound"), "{error:?}");
+        store.put(&path, vec![0; 100].into()).await.unwrap();
+        assert_eq!(kept.get_range(&path, 0..10).await.unwrap().len(), 10);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_replaced_is_refused() {
+        let (kept, store) = with_object(100).await;
+        let path = Path::from("a");
+        let meta = store.0.head(&path).await.unwrap();
+        store.put(&path, vec![1; 100].into()).await.unwrap();
+        kept.announce(&path, 100, meta.e_tag.as_deref());
+        let error = kept.get_range(&path, 0..10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("replaced since it was listed"), "{error:?}");
+        store.put(&path, vec![1; 50].into()).await.unwrap();
+        kept.announce(&path, 99, None);
+        let error = kept.get_range(&path, 0..10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("shorter than it was"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_not_read() {
+        let (kept, store) = with_object(100).await;
+        kept.put(&Path::from("b"), vec![5; 10].into()).await.unwrap();
+        kept.keep(&Path::from("b"), Bytes::from(vec![5; 10])).await;
+        kept.announce(&Path::from("b"), 10, None);
+        assert_eq!(kept.get_range(&Path::from("b"), 2..4).await.unwrap(), vec![5, 5]);
+        assert_eq!(store.1.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn other_objects_pass_through() {
+        let (kept, store) = with_object(100).await;
+        kept.put(&Path::from("b"), vec![5; 10].into()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(kept.get_range(&Path::from("b"), 2..4).await.unwrap(), vec![5, 5]);
+        }
+        assert_eq!(store.1.load(Ordering::Relaxed), 2);
+    }
+}

@@ -156,6 +156,7 @@ fn client(
     };
     // `wire` has its own limits, which a long answer that keeps coming does not reach.
     let options = ClientOptions::new().with_timeout_disabled();
+    #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
     macro_rules! build {
         ($builder:ty, $names:expr) => {{
             let mut builder = <$builder>::new()

@@ -229,9 +229,8 @@ async fn work(
         earned_orders_of: None,
     };
     progress.plan(steps(&workspace.plan));
-    workspace.warehouse.create_missing(&request.run_id).await?;
-    workspace.warehouse.remember(&program_of(job)).await?;
-    remember::before_reference_rows_change(&mut workspace).await?;
+    let seen = remember::before_reference_rows_change(&workspace);
+    workspace.warehouse.begin(&program_of(job), seen, &request.run_id).await?;
     reference::store(&mut workspace).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;

@@ -5,7 +5,7 @@ usage: object_stores.py path/to/lookback [SECTION]...
 Servers, each in a process of its own and gone at the end:
 
 - moto (S3) with one write at a time and faults on request, see s3_server.py; a second one that
-  checks keys and policies.
+  checks keys and policies; and lines to the first that are long, thin or cut, see slow_store.py.
 - localstack (S3), another implementation, for what rests on conditional puts. Needs Python 3.13.
 - azurite (Azure blobs).
 
@@ -33,6 +33,7 @@ from servers import (
     has_python_3_13,
     start_s3,
     start_server,
+    start_slow,
     stop_all,
     wait_for_port,
 )
@@ -43,6 +44,7 @@ try:
     import pyarrow.fs
 
     import claims
+    import patience
     import two_runs
     from world import REGION, Store, World, s3_credentials, s3_files, s3_store
 except ImportError as missing:
@@ -66,6 +68,19 @@ def moto_section(world, temp, server):
     claims.secrets_appear_nowhere(canary, job, secrets, "s3://no-such-bucket/warehouse")
     claims.a_store_that_ignores_conditions_is_refused(store)
     claims.a_store_that_fails_now_and_then_is_tolerated(store)
+
+
+def patience_section(world, temp, server):
+    """Each claim has a line of its own to the store, as all of them wait a lot."""
+
+    def check(claim):
+        name = claim.__name__.replace("_", "-")
+        line = start_slow(name, temp, server)
+        claim(s3_store("slow s3", line, f"patience-{patience.CLAIMS.index(claim)}", world, temp))
+
+    with concurrent.futures.ThreadPoolExecutor(len(patience.CLAIMS)) as pool:
+        for _ in pool.map(check, patience.CLAIMS):
+            pass
 
 
 def keys_section(world, temp):
@@ -192,6 +207,7 @@ def main(program, only):
                 "azurite": lambda: azurite_section(world, temp),
                 "s3": lambda: moto_section(world, temp, server),
                 "keys": lambda: keys_section(world, temp),
+                "patience": lambda: patience_section(world, temp, server),
                 "races": lease(two_runs.one_of_20_writers_wins, "races"),
                 "twice": lease(two_runs.two_runs_at_once, "twice"),
             }

@@ -24,13 +24,13 @@ python3.13 -m venv {CACHE}/localstack && pip install uv && uv pip install \
 }
 
 
-def start_server(name, command, temp, **environment):
+def start_server(name, command, temp, tells_url=False, **environment):
     folder = temp / name
     folder.mkdir()
     log = open(folder / "log", "wb")
     server = subprocess.Popen(
         command,
-        stdout=subprocess.PIPE if name.startswith("s3") else log,
+        stdout=subprocess.PIPE if tells_url else log,
         stderr=log,
         cwd=folder,
         env=os.environ | environment,
@@ -43,8 +43,17 @@ def start_server(name, command, temp, **environment):
 
 
 def start_s3(name, temp, *behind):
-    script = pathlib.Path(__file__).with_name("s3_server.py")
-    server = start_server(name, [sys.executable, script, *behind], temp)
+    return start_script("s3_server.py", name, temp, *behind)
+
+
+def start_slow(name, temp, behind):
+    """Before the server at the URL `behind`; what was asked of it is in the file `requests`."""
+    return start_script("slow_store.py", name, temp, behind, "requests")
+
+
+def start_script(script, name, temp, *arguments):
+    script = pathlib.Path(__file__).resolve().with_name(script)
+    server = start_server(name, [sys.executable, script, *arguments], temp, tells_url=True)
     url = server.stdout.readline().decode().strip()
     ensure(url, f"{name} did not start:\n{server.log.read_text()[-2000:]}")
     return url

@@ -86,6 +86,9 @@ async fn run_once(
     until: impl Future<Output = Stop>,
 ) -> Result<Summary, Stop> {
     let started = Instant::now();
+    if let Some(bytes) = request.tuning.kept {
+        job.object_stores.hold_at_most(bytes);
+    }
     tokio::pin!(until);
     let prepared = tokio::select! {
         stop = &mut until => return Err(stop),
@@ -113,6 +116,7 @@ async fn run_once(
             summary = done?;
         }
     }
+    job.object_stores.tell_if_slow();
     summary.object_store = job.object_stores.counts();
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)

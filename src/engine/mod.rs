@@ -50,24 +50,31 @@ pub struct Tuning {
     /// Where fewer than one row in so many is wanted, the wanted rows are found before their other
     /// columns are decoded.
     pub selective_ratio: u64,
+    /// Bytes of object stores' files that are held in memory, if that is less than the job says.
+    pub kept: Option<u64>,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Tuning { partitions, batch_size: 32_768, memory: None, selective_ratio: 100 }
+        Tuning { partitions, batch_size: 32_768, memory: None, selective_ratio: 100, kept: None }
     }
 }
 
 impl Tuning {
     /// The default, or one for a limit in bytes. Half of the limit is for sorts, joins and
     /// aggregates, which the engine accounts for. The other half is for windows, files and the
-    /// program itself, which it does not account for. A limit also means one partition, because an
+    /// program itself, which it does not account for. An eighth is for what is kept of object stores. A limit also means one partition, because an
     /// exchange between partitions can block when it has to use disk.
     pub fn within(memory_limit: Option<usize>) -> Tuning {
         match memory_limit {
             None => Tuning::default(),
-            Some(limit) => Tuning { partitions: 1, memory: Some(limit / 2), ..Tuning::default() },
+            Some(limit) => Tuning {
+                partitions: 1,
+                memory: Some(limit / 2),
+                kept: Some(limit as u64 / 8),
+                ..Tuning::default()
+            },
         }
     }
 }

@@ -20,6 +20,9 @@ use super::traffic::{Counts, Traffic};
 use super::watched::Watched;
 use super::wire::{Trouble, Wire};
 
+/// An answer of a near store takes a fifth of this, and of a far one half.
+const SLOW_SECONDS: f64 = 0.25;
+
 /// How object stores are used: the `[store]` section of a job file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -79,6 +82,27 @@ impl Stores {
     /// What was asked of object stores so far. None when nothing was.
     pub fn counts(&self) -> Option<Counts> {
         self.0.traffic.counts()
+    }
+
+    /// Says so in the log if answers took long.
+    pub fn tell_if_slow(&self) {
+        if let Some(counts) = self.counts()
+            && counts.mean_answer_seconds >= SLOW_SECONDS
+        {
+            tracing::warn!(
+                "the object store is slow: an answer took {:.2} s on average, and {:.1} s at most",
+                counts.mean_answer_seconds,
+                counts.slowest_answer_seconds
+            );
+        }
+    }
+
+    /// Holds no more than so many bytes of each bucket's files in memory, from here on.
+    pub fn hold_at_most(&self, memory: u64) {
+        let by_bucket = self.0.by_bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        for kept in by_bucket.values().filter_map(|store| store.kept.as_ref()) {
+            kept.hold_at_most(memory);
+        }
     }
 
     /// The store of a URL, and the path in it. Errors: a URL that the store's own parser refuses.
@@ -156,6 +180,7 @@ fn client(
     };
     // `wire` has its own limits, which a long answer that keeps coming does not reach.
     let options = ClientOptions::new().with_timeout_disabled();
+    #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
     macro_rules! build {
         ($builder:ty, $names:expr) => {{
             let mut builder = <$builder>::new()

@@ -52,6 +52,8 @@ pub(super) struct Traffic {
     failed: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    answers: AtomicU64,
+    waited_millis: AtomicU64,
     slowest_millis: AtomicU64,
 }
 
@@ -63,7 +65,10 @@ impl Traffic {
 
     /// An answer began to come after so long.
     pub(super) fn count_wait(&self, wait: Duration) {
-        self.slowest_millis.fetch_max(wait.as_millis() as u64, Ordering::Relaxed);
+        let millis = wait.as_millis() as u64;
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.waited_millis.fetch_add(millis, Ordering::Relaxed);
+        self.slowest_millis.fetch_max(millis, Ordering::Relaxed);
     }
 
     pub(super) fn count_failure(&self) {
@@ -87,6 +92,9 @@ impl Traffic {
             failed: count(&self.failed),
             bytes_read: count(&self.bytes_read),
             bytes_written: count(&self.bytes_written),
+            mean_answer_seconds: count(&self.waited_millis) as f64
+                / count(&self.answers).max(1) as f64
+                / 1000.0,
             slowest_answer_seconds: count(&self.slowest_millis) as f64 / 1000.0,
         })
     }
@@ -101,7 +109,8 @@ pub struct Counts {
     pub failed: u64,
     pub bytes_read: u64,
     pub bytes_written: u64,
-    /// The longest time until an answer began.
+    /// The time until an answer began, on average and at most.
+    pub mean_answer_seconds: f64,
     pub slowest_answer_seconds: f64,
 }
 

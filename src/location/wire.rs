@@ -29,6 +29,8 @@ use crate::progress::tick;
 const SILENCE: Duration = Duration::from_secs(30);
 /// The least number of bytes that a store must take in a second.
 const SLOWEST_UPLOAD: usize = 100_000;
+/// An answer that takes longer to come in is told of.
+const LONG_BODY: Duration = Duration::from_secs(10);
 /// How often trouble is told of.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// The end of trouble is told of if it lasted so long.
@@ -111,12 +113,22 @@ struct Metered {
     body: HttpResponseBody,
     wire: Wire,
     silence: Pin<Box<Sleep>>,
+    begun: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Metered {
     fn new(body: HttpResponseBody, wire: Wire, permit: OwnedSemaphorePermit) -> Metered {
-        Metered { body, wire, silence: Box::pin(tokio::time::sleep(SILENCE)), _permit: permit }
+        let silence = Box::pin(tokio::time::sleep(SILENCE));
+        Metered { body, wire, silence, begun: Instant::now(), _permit: permit }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if self.begun.elapsed() >= LONG_BODY {
+            self.wire.trouble.took(self.begun.elapsed());
+        }
     }
 }
 
@@ -193,6 +205,16 @@ impl Trouble {
                 "{}: the store {why}{so_far}; waiting, and trying again for up to {patience} s",
                 self.store
             );
+        }
+    }
+
+    /// An answer took long, but came.
+    fn took(&self, time: Duration) {
+        let Ok(mut state) = self.state.lock() else { return };
+        if state.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            state.told = Some(Instant::now());
+            let seconds = time.as_secs();
+            tracing::warn!("{}: the store is slow: an answer took {seconds} s", self.store);
         }
     }
 

@@ -80,6 +80,7 @@ impl RawLog {
     ) -> Result<RawLog> {
         let is_wanted = |date| as_of.is_none_or(|last| date <= last) && wanted(date);
         let Listing { has_dates, landed } = listing::list(location, from, is_wanted).await?;
+        landed.values().flatten().for_each(|object| location.announce(object));
         Ok(RawLog { has_dates, landed, ..RawLog::unlisted(log, location) })
     }
 

@@ -86,6 +86,9 @@ async fn run_once(
     until: impl Future<Output = Stop>,
 ) -> Result<Summary, Stop> {
     let started = Instant::now();
+    if let Some(bytes) = request.tuning.kept {
+        job.object_stores.hold_at_most(bytes);
+    }
     tokio::pin!(until);
     let prepared = tokio::select! {
         stop = &mut until => return Err(stop),
@@ -113,6 +116,7 @@ async fn run_once(
             summary = done?;
         }
     }
+    job.object_stores.tell_if_slow();
     summary.object_store = job.object_stores.counts();
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
@@ -229,9 +233,8 @@ async fn work(
         earned_orders_of: None,
     };
     progress.plan(steps(&workspace.plan));
-    workspace.warehouse.create_missing(&request.run_id).await?;
-    workspace.warehouse.remember(&program_of(job)).await?;
-    remember::before_reference_rows_change(&mut workspace).await?;
+    let seen = remember::before_reference_rows_change(&workspace);
+    workspace.warehouse.begin(&program_of(job), seen, &request.run_id).await?;
     reference::store(&mut workspace).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;

@@ -1,6 +1,7 @@
 //! Stores the reference rows in the warehouse, where they changed.
 
-use std::collections::BTreeMap;
+use anyhow::Result;
+use futures::future::try_join_all;
 
 use super::workspace::Workspace;
 use crate::engine::Params;
@@ -11,20 +12,24 @@ use crate::warehouse::{Change, Lineage, Partition};
 /// Writes and publishes the tables whose rows changed. The warehouse already remembers which dates
 /// they touch. Errors: exit 5 when another run committed first; exit 1 when a store fails.
 pub async fn store(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
-    let mut changes = BTreeMap::new();
-    for name in workspace.reference.new_tables() {
-        let model = model::named(&format!("reference.{name}"))?;
-        workspace.progress.step(&format!("storing {name}"));
-        let engine = workspace.engine.fork()?;
-        workspace.reference.register_input(&engine, name).await?;
-        let rows = engine.stream(model, &Params::new()).await?;
-        let files = workspace.write(model, rows, vec![Partition::whole()]).await?;
-        let files = files.into_iter().map(|file| (file, Lineage::new()));
-        changes.insert(model.name, Change { files: files.collect() });
-        workspace.summary.reference.push(name.to_owned());
-    }
+    let tables = workspace.reference.new_tables();
+    workspace.summary.reference.extend(tables.iter().map(|name| (*name).to_owned()));
+    let written = tables.into_iter().map(|name| write(workspace, name));
+    let changes = try_join_all(written).await?.into_iter().collect();
     let request = workspace.request;
     workspace.warehouse.commit(changes, &request.run_id, request.now).await?;
     workspace.reference.stored();
     Ok(())
+}
+
+/// Writes one table's rows, not yet visible.
+async fn write(workspace: &Workspace<'_>, name: &str) -> Result<(&'static str, Change)> {
+    let model = model::named(&format!("reference.{name}"))?;
+    workspace.progress.step(&format!("storing {name}"));
+    let engine = workspace.engine.fork()?;
+    workspace.reference.register_input(&engine, name).await?;
+    let rows = engine.stream(model, &Params::new()).await?;
+    let files = workspace.write(model, rows, vec![Partition::whole()]).await?;
+    let files = files.into_iter().map(|file| (file, Lineage::new()));
+    Ok((model.name, Change { files: files.collect() }))
 }

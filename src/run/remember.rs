@@ -18,15 +18,16 @@ use crate::warehouse::{Seen, Warehouse};
 
 const CONVERSIONS: &str = "attribution.conversions";
 
-/// Stores which dates the changed reference rows touch, before these rows are stored: the next run
-/// no longer sees that they changed. Forgets the files that the replaced rows came from: if this run
-/// ends early and such a file is put back, it is not the one that the stored rows came from.
-pub async fn before_reference_rows_change(workspace: &mut Workspace<'_>) -> Result<()> {
+/// What is stored before changed reference rows are: the dates that these rows touch, because the
+/// next run no longer sees that they changed. The files that the replaced rows came from are forgotten:
+/// if this run ends early and such a file is put back, it is not the one that the stored rows came
+/// from.
+pub fn before_reference_rows_change(workspace: &Workspace<'_>) -> Seen {
     let pending = workspace.plan.touched.pending();
     let mut seen = Seen { pending, ..workspace.warehouse.seen().clone() };
     let replaced = workspace.reference.new_tables();
     seen.reference.retain(|name, _| !replaced.contains(name.as_str()));
-    workspace.warehouse.see(seen).await
+    seen
 }
 
 /// Those of some order dates whose conversions are outdated, now that their clean rows are made.

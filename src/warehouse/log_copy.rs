@@ -116,7 +116,7 @@ impl LogCopy {
     }
 
     /// An answer from the copy. None: ask the store.
-    fn get(&self, path: &Path, options: &GetOptions) -> Option<Result<GetResult>> {
+    fn answer(&self, path: &Path, options: &GetOptions) -> Option<Result<GetResult>> {
         let has_conditions = options.if_match.is_some()
             || options.if_none_match.is_some()
             || options.if_modified_since.is_some()
@@ -169,7 +169,9 @@ impl LogCopy {
         }
         let meta = ObjectMeta {
             location: path.clone(),
-            last_modified: about_now(),
+            // The store's own time is known when the log is read again. Until then it is later than
+            // all others: the entry is not among those that are old enough to be removed.
+            last_modified: DateTime::<Utc>::MAX_UTC,
             size: bytes.len() as u64,
             e_tag: put.e_tag.clone(),
             version: put.version.clone(),
@@ -180,13 +182,6 @@ impl LogCopy {
 
 fn lock(copy: &Copy) -> MutexGuard<'_, Option<Objects>> {
     copy.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Stands for the store's own time until the log is read again. Only the removal of old entries looks
-/// at it.
-fn about_now() -> DateTime<Utc> {
-    #[expect(clippy::disallowed_methods, reason = "the time of a write, as the store would set it")]
-    Utc::now()
 }
 
 /// Objects of a log do not change, but a checkpoint may be written again.
@@ -250,7 +245,7 @@ impl ObjectStore for LogCopy {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        match self.get(location, &options) {
+        match self.answer(location, &options) {
             Some(found) => found,
             None => self.store.get_opts(location, options).await,
         }
@@ -319,5 +314,65 @@ impl ObjectStore for LogCopy {
             self.forget();
         }
         self.store.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+
+    use object_store::PutMode;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    const FIRST: &str = "table/_delta_log/00000000000000000000.json";
+    const SECOND: &str = "table/_delta_log/00000000000000000001.json";
+
+    async fn create(store: &dyn ObjectStore, name: &str, text: &str) -> Result<PutResult> {
+        let payload = PutPayload::from(text.to_owned());
+        store.put_opts(&Path::from(name), payload, PutMode::Create.into()).await
+    }
+
+    async fn names(store: &dyn ObjectStore) -> Vec<String> {
+        let listed = store.list(Some(&Path::from("table/_delta_log")));
+        listed.map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_answers_as_it_was_read_until_a_write_fails() {
+        let store = Arc::new(InMemory::new());
+        let table = Location::parse("s3://world/table", FilePath::new("/")).unwrap();
+        let log = LogCopy::new(&table.in_store(store.clone()));
+        create(&store, FIRST, "first").await.unwrap();
+        log.read().await.unwrap();
+        create(&store, SECOND, "of another run").await.unwrap();
+        assert_eq!(names(&log).await, [FIRST]);
+        assert!(matches!(log.get(&Path::from(SECOND)).await, Err(Error::NotFound { .. })));
+        let part = log.get_range(&Path::from(FIRST), 1..3).await.unwrap();
+        assert_eq!(part, "ir");
+
+        let refused = create(&log, SECOND, "of this run").await;
+        assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
+        assert_eq!(names(&log).await, [FIRST, SECOND]);
+        let second = log.get(&Path::from(SECOND)).await.unwrap().bytes().await.unwrap();
+        assert_eq!(second, "of another run");
+    }
+
+    #[tokio::test]
+    async fn what_it_wrote_is_in_it() {
+        let store = Arc::new(InMemory::new());
+        let table = Location::parse("s3://world/table", FilePath::new("/")).unwrap();
+        let log = LogCopy::new(&table.in_store(store.clone()));
+        log.read().await.unwrap();
+        create(&log, FIRST, "of this run").await.unwrap();
+        store.delete(&Path::from(FIRST)).await.unwrap();
+        let found = log.get(&Path::from(FIRST)).await.unwrap();
+        assert_eq!(
+            (found.meta.size, found.bytes().await.unwrap().as_ref()),
+            (11, &b"of this run"[..])
+        );
+        log.read().await.unwrap();
+        assert!(names(&log).await.is_empty());
     }
 }

@@ -23,7 +23,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use futures::future::join_all;
-use futures::try_join;
+use futures::{join, try_join};
 use log_copy::LogCopy;
 pub use partition::Partition;
 pub use program::Program;
@@ -120,20 +120,15 @@ impl Warehouse {
         let refreshed = in_parallel(self.tables.iter_mut().collect(), async |(name, table)| {
             table.refresh().await.with_context(|| format!("{name}: cannot read what was committed"))
         });
-        refreshed.await?;
-        self.seen = Seen::read(&self.root).await?;
+        let (_, seen) = try_join!(refreshed, Seen::read(&self.root))?;
+        self.seen = seen;
         Ok(())
     }
 
     /// Creates the tables that do not exist, so that readers find all of them. Adds the columns that
     /// tables of an earlier release lack.
     pub async fn create_missing(&mut self, run_id: &str) -> Result<()> {
-        for table in self.tables.values_mut() {
-            match table.state() {
-                None => table.create().await?,
-                Some(_) => table.add_missing_columns(run_id).await?,
-            }
-        }
+        all(self.tables.values_mut().map(|table| table.create_missing(run_id))).await?;
         Ok(())
     }
 
@@ -143,14 +138,31 @@ impl Warehouse {
         known.map(|known| known.differences(program)).unwrap_or_default()
     }
 
-    /// Stores the program of the warehouse if it is new (D9). Errors: the store fails.
-    pub async fn remember(&mut self, program: &Program) -> Result<()> {
+    /// What a run does before it changes any row: creates what is missing, stores the program if it
+    /// is new (D9), and what the run saw. None of these needs another one to be there. Errors: the
+    /// store fails.
+    pub async fn begin(&mut self, program: &Program, seen: Seen, run_id: &str) -> Result<()> {
         let known = self.program.as_ref();
         let remembered = known.map_or_else(|| program.clone(), |known| known.named_by(program));
-        if known != Some(&remembered) {
-            remembered.write(&self.root).await?;
-            self.program = Some(remembered);
-        }
+        let is_new = known != Some(&remembered);
+        let root = self.root.clone();
+        let remember = async {
+            match is_new {
+                true => remembered.write(&root).await,
+                false => Ok(()),
+            }
+        };
+        let see = async {
+            match self.seen != seen {
+                true => seen.write(&root).await,
+                false => Ok(()),
+            }
+        };
+        let create = all(self.tables.values_mut().map(|table| table.create_missing(run_id)));
+        let (created, remembers, sees) = join!(create, remember, see);
+        created?;
+        remembers.and(sees)?;
+        (self.program, self.seen) = (Some(remembered), seen);
         Ok(())
     }
 
@@ -203,7 +215,8 @@ impl Warehouse {
             });
         }
         ensure!(changes.is_empty(), "tables that are not stored: {:?}", changes.keys());
-        join_all(commits).await.into_iter().collect()
+        all(commits.into_iter()).await?;
+        Ok(())
     }
 
     /// Finds the files of each table that no version needs that was current since `since`.
@@ -212,12 +225,12 @@ impl Warehouse {
         since: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Unneeded>> {
-        let mut unneeded = Vec::new();
-        for (name, table) in self.tables.iter().filter(|(_, table)| table.state().is_some()) {
+        let there = self.tables.values().filter(|table| table.state().is_some()).collect();
+        let found = in_parallel(there, async |table: &Table| {
             let found = table.unneeded(since, now).await;
-            unneeded.push(found.with_context(|| format!("{name}: cannot find unneeded files"))?);
-        }
-        Ok(unneeded)
+            found.with_context(|| format!("{}: cannot find unneeded files", table.model.name))
+        });
+        found.await
     }
 
     /// Removes these files, and on a local disk also unfinished files of killed runs.
@@ -225,10 +238,11 @@ impl Warehouse {
         if let Some(root) = self.root.local_path() {
             vacuum::remove_staged(&root)?;
         }
-        for Unneeded { table, files, .. } in unneeded {
+        let removed = in_parallel(unneeded, async |Unneeded { table, files, .. }| {
             let removed = self.table(table)?.remove(files).await;
-            removed.with_context(|| format!("{table}: cannot remove files"))?;
-        }
+            removed.with_context(|| format!("{table}: cannot remove files"))
+        });
+        removed.await?;
         Ok(())
     }
 
@@ -238,26 +252,30 @@ impl Warehouse {
         &mut self,
         since: DateTime<Utc>,
     ) -> Result<BTreeMap<&'static str, usize>> {
-        let mut removed = BTreeMap::new();
-        for (name, table) in &mut self.tables {
-            if table.state().is_some() {
-                let shortened = table.shorten_log(since).await;
-                let entries =
-                    shortened.with_context(|| format!("{name}: cannot shorten the log"))?;
-                removed.insert(*name, entries);
-            }
-        }
-        Ok(removed)
+        let there = self.tables.values_mut().filter(|table| table.state().is_some());
+        let removed = all(there.map(async |table| {
+            let removed = table.shorten_log(since).await;
+            let name = table.model.name;
+            Ok((name, removed.with_context(|| format!("{name}: cannot shorten the log"))?))
+        }));
+        Ok(removed.await?.into_iter().collect())
     }
 
     /// Keeps the last holder of the lock, which may still be alive, from committing anything.
     pub async fn fence(&mut self, run_id: &str) -> Result<()> {
-        for table in self.tables.values_mut() {
+        let fenced = all(self.tables.values_mut().map(async |table| {
             let fenced = table.fence(run_id).await;
-            fenced.with_context(|| format!("{}: cannot fence off", table.model.name))?;
-        }
+            fenced.with_context(|| format!("{}: cannot fence off", table.model.name))
+        }));
+        fenced.await?;
         Ok(())
     }
+}
+
+/// Waits for all works, also if one fails, so that no write is still on its way when a run ends.
+/// Errors: the first.
+async fn all<T>(works: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    join_all(works).await.into_iter().collect()
 }
 
 /// Adds context, except to a [`Stop`], whose message is complete.

@@ -112,9 +112,17 @@ impl Table {
         })
     }
 
+    /// Creates the table if it does not exist; adds the columns that it lacks.
+    pub(super) async fn create_missing(&mut self, run_id: &str) -> Result<()> {
+        match self.state() {
+            None => self.create().await,
+            Some(_) => self.add_missing_columns(run_id).await,
+        }
+    }
+
     /// Adds the declared columns that a table of an earlier release lacks. In its old files they are
     /// null. Errors: see [`Table::append`].
-    pub(super) async fn add_missing_columns(&mut self, run_id: &str) -> Result<()> {
+    async fn add_missing_columns(&mut self, run_id: &str) -> Result<()> {
         let Some(state) = self.state() else { return Ok(()) };
         let known = state.schema();
         let missing: Vec<StructField> =
@@ -128,7 +136,7 @@ impl Table {
         self.append(vec![Action::Metadata(metadata)], operation, run_id).await
     }
 
-    pub(super) async fn create(&mut self) -> Result<()> {
+    async fn create(&mut self) -> Result<()> {
         let columns = self.delta_columns();
         let create = CreateBuilder::new()
             .with_log_store(self.delta.log_store())

@@ -88,6 +88,7 @@ async fn agree(seed: u64, noticed: &rules::Noticed) -> Result<()> {
         memory: (seed % 7 == 6).then_some(4 << 30),
         // Rows looked for before the rest of them is decoded: always, or where they are few.
         selective_ratio: [0, 100][seed as usize / 2 % 2],
+        kept: None,
     };
     if seed % 4 == 3 {
         for date in dates.iter() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use bytes::Bytes;
 use chrono::NaiveDate;
-use lookback::location::Location;
+use lookback::location::{Location, Store};
 use lookback::raw::{Log, RawLog};
 use lookback::reference::{Heads, Reference};
 use lookback::warehouse::Warehouse;
@@ -72,7 +72,7 @@ async fn on_object_storage(objects: &Objects) -> (FailingStore, Location) {
     }
     let counting = FailingStore::counting(Arc::new(store));
     let location = Location::parse("s3://world/raw", std::path::Path::new("/")).unwrap();
-    (counting.clone(), location.in_store(Arc::new(counting)))
+    (counting.clone(), location.in_store(&Store::of(Arc::new(counting))))
 }
 
 async fn listed(location: &Location) -> RawLog {

@@ -100,6 +100,11 @@ impl Kept {
         self.objects().insert(path.clone(), Object { size, tag: None, parts });
     }
 
+    /// Holds no more than so many bytes in memory, from here on.
+    pub fn hold_at_most(&self, memory: u64) {
+        self.room.hold_at_most(memory);
+    }
+
     /// Waits until one more file may go up in the background. Holds as long as the result does.
     pub async fn upload_slot(&self) -> Option<OwnedSemaphorePermit> {
         self.uploads.clone().acquire_owned().await.ok()

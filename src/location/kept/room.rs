@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -36,7 +37,8 @@ struct OnDisk {
 
 /// Keeps account of what is in memory, oldest first, and of the spill file.
 pub(super) struct Room {
-    limits: Limits,
+    memory: AtomicU64,
+    disk: u64,
     state: Mutex<State>,
 }
 
@@ -54,11 +56,17 @@ struct Spill {
 
 impl Room {
     pub(super) fn new(limits: Limits) -> Arc<Room> {
-        Arc::new(Room { limits, state: Mutex::default() })
+        let memory = AtomicU64::new(limits.memory);
+        Arc::new(Room { memory, disk: limits.disk, state: Mutex::default() })
     }
 
     pub(super) fn memory_limit(&self) -> u64 {
-        self.limits.memory
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Lowers the limit of memory.
+    pub(super) fn hold_at_most(&self, memory: u64) {
+        self.memory.fetch_min(memory, Ordering::Relaxed);
     }
 
     /// Keeps bytes. May write older ones to disk. True when the spill file was full and another one
@@ -72,7 +80,7 @@ impl Room {
             state.in_memory += length;
             state.oldest_first.push_back(Arc::downgrade(&slot));
             let mut in_memory = state.in_memory;
-            while in_memory > self.limits.memory {
+            while in_memory > self.memory_limit() {
                 let Some(oldest) = state.oldest_first.pop_front() else { break };
                 if let Some(oldest) = oldest.upgrade() {
                     in_memory -= oldest.in_memory();
@@ -111,7 +119,7 @@ impl Room {
             let full = state
                 .spill
                 .as_ref()
-                .is_some_and(|spill| spill.end > 0 && spill.end + length as u64 > self.limits.disk);
+                .is_some_and(|spill| spill.end > 0 && spill.end + length as u64 > self.disk);
             let spill = match state.spill.take().filter(|_| !full) {
                 Some(spill) => spill,
                 None => Spill { file: Arc::new(tempfile::tempfile()?), end: 0 },

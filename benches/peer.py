@@ -428,7 +428,8 @@ def read_clicks(script, job):
     # have ordered nothing.
     script.table(
         "known",
-        """select buyer_id as id, true as is_buyer, buyer_no, null as since, null as until
+        f"""select buyer_id as id, true as is_buyer, buyer_no, {-(2**62)} as since,
+                {2**62} as until
            from buyers
            union all
            select visitor_id, false, buyer_no, since, until
@@ -464,10 +465,11 @@ def read_clicks(script, job):
                 case when raw.buyer_id is not null then 'buyer'
                     when known.id is not null then 'identities' else 'logs' end as matched_by
             from raw
+            -- Comparisons alone: with an "or" among them this would be a nested loop.
             left join known
                 on coalesce(raw.buyer_id, raw.visitor_id) = known.id
                 and raw.buyer_id is not null = known.is_buyer
-                and (known.is_buyer or moment >= since and moment < until)
+                and moment >= known.since and moment < known.until
             {join_visitors}
         ),
         wanted as (

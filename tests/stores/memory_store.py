@@ -73,10 +73,12 @@ class MemoryStore:
         if "uploadId" in asked or "uploads" in asked:
             return self.upload(objects, key, method, asked, body)
         if method == "POST" and "delete" in asked:
-            for entry in xml.etree.ElementTree.fromstring(body).iter():
-                if entry.tag.endswith("Key"):
-                    objects.pop(entry.text, None)
-            return Answer(200, b"<DeleteResult></DeleteResult>")
+            deleted = [entry.text for entry in xml.etree.ElementTree.fromstring(body).iter()
+                       if entry.tag.endswith("Key")]
+            for name in deleted:
+                objects.pop(name, None)
+            told = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in deleted)
+            return Answer(200, f"<DeleteResult>{told}</DeleteResult>".encode())
         if method == "DELETE":
             objects.pop(key, None)
             return Answer(204)

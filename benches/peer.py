@@ -147,10 +147,12 @@ class Job:
         self.from_logs = job.get("identity", {}).get("from_logs", False)
         self.nobody = job.get("identity", {}).get("nobody", [])
         self.formats = job["links"]["formats"]
-        zone = zoneinfo.ZoneInfo(program.get("time_zone", "UTC"))
+        self.time_zone = program.get("time_zone", "UTC")
+        zone = zoneinfo.ZoneInfo(self.time_zone)
         self.start = start_of(first, zone)
         self.end = start_of(last + datetime.timedelta(days=1), zone)
-        self.offsets = offsets(zone, self.start - 2 * DAY, self.end + 2 * DAY)
+        # From the oldest order of a line that is booked; its currency has a rate by local date.
+        self.offsets = offsets(zone, self.start - 2 * self.horizon - 2 * DAY, self.end + 2 * DAY)
 
     def files(self, log, start):
         """Files whose rows may lie in start..end, or decide which of those are duplicates."""
@@ -264,6 +266,8 @@ def read_reference(script, job):
         none = "select null::varchar as valid_from, null::varchar as valid_to where false"
         return f"({none} union all by name select * from {rows})"
 
+    # Times without a zone, and dates, are those of the program's zone.
+    script.run(f"set timezone = '{quoted(job.time_zone)}'")
     earliest, latest = -(2**62), 2**62
     span = f"{instant('valid_from', earliest)} as since, {instant('valid_to', latest)} as until"
     script.table(
@@ -300,6 +304,7 @@ def read_reference(script, job):
         if "identities" in job.input
         else "select '' as visitor_id, '' as buyer_id, 0 as since, 0 as until limit 0",
     )
+    script.run("set timezone = 'UTC'")
 
 
 def read_orders(script, job):
@@ -326,6 +331,7 @@ def read_orders(script, job):
     visitor_id = job.id_of("visitor_id") if has_visitors else "null::varchar as visitor_id"
     is_sighting = f"{job.from_logs} and event_type = 'placed' and visitor_id is not null"
     texts = "store_id currency product_id category_id country reason"
+    local_day = f"({local_date('moment', job.offsets)} - date '1970-01-01')"
     script.table(
         "kept_events",
         f"""
@@ -349,7 +355,7 @@ def read_orders(script, job):
             from raw
             left join fx_rates
                 on case when event_type = 'placed' then raw.currency end = fx_rates.currency
-                and moment // {DAY} >= fx_rates.since and moment // {DAY} < fx_rates.until
+                and {local_day} >= fx_rates.since and {local_day} < fx_rates.until
             left join moving
                 on raw.order_id = moving.order_id and raw.line_id = moving.line_id
             where is_repeated or is_moving or {is_sighting}

@@ -87,11 +87,12 @@ class Bench:
                     target or "", met)
 
 
-def measured(command, log):
+def measured(command, log, environment=None):
     """Wall and CPU seconds and peak bytes of a command. Ends everything when it fails."""
     with open(log, "wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output)
+        process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output,
+                                   env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

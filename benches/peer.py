@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The same job as a DuckDB script: what one would write instead of lookback.
 
-usage: peer.py WORLD FROM TO OUT [--threads 2] [--memory-limit 12GB]
+usage: peer.py WORLD FROM TO OUT [--threads 2] [--memory-limit 12GB] [--bucket s3://NAME]
 
 Reads the raw logs and reference tables that WORLD/job.toml names and writes the conversions and
 the four reports of the report dates FROM..TO, both included, as Parquet files below OUT. The
-rows are those that lookback writes.
+rows are those that lookback writes. With a bucket, logs and tables lie in it, and files are
+written below OUT in it, through httpfs; keys and endpoint come from the environment (AWS_*).
 
 It has no memory: every call begins with the raw logs. It reads no more of them than these dates
 need, and works no harder than that:
@@ -21,6 +22,7 @@ types, checks before publishing, atomic publishing.
 
 import argparse
 import datetime
+import os
 import pathlib
 import re
 import sys
@@ -125,11 +127,13 @@ def quoted(text):
 
 
 class Job:
-    def __init__(self, world, first, last):
-        with open(world / "job.toml", "rb") as file:
+    def __init__(self, script, arguments):
+        first, last = arguments.first, arguments.last
+        with open(arguments.world / "job.toml", "rb") as file:
             job = tomllib.load(file)
-        self.world = world
-        self.input = {name: world / path for name, path in job["input"].items()}
+        self.script = script
+        place = arguments.bucket or arguments.world
+        self.input = {name: f"{place}/{path}" for name, path in job["input"].items()}
         program = job["program"]
         self.currency = program.get("currency", "USD")
         self.default_rate = program["default_rate"]
@@ -152,14 +156,13 @@ class Job:
         """Files whose rows may lie in start..end, or decide which of those are duplicates."""
         first = EPOCH_DATE + datetime.timedelta(days=(start - HOUR) // DAY - self.late - 2)
         last = EPOCH_DATE + datetime.timedelta(days=(self.end - 1) // DAY + self.late)
-        found = []
-        for folder in sorted(self.input[log].glob("dt=*")):
-            if first <= datetime.date.fromisoformat(folder.name[3:]) <= last:
-                found += [
-                    str(file)
-                    for file in sorted(folder.glob("*.parquet"))
-                    if not file.name.startswith(("_", "."))
-                ]
+        pattern = f"{self.input[log]}/dt=*/*.parquet"
+        found = [
+            file
+            for (file,) in self.script.run(f"from glob('{quoted(pattern)}') order by file").fetchall()
+            if first <= datetime.date.fromisoformat(file.split("/")[-2][3:]) <= last
+            and not file.split("/")[-1].startswith(("_", "."))
+        ]
         return f"read_parquet({found}, hive_partitioning = true, hive_types = {{dt: date}})"
 
     def id_of(self, column):
@@ -176,14 +179,33 @@ class Job:
 class Script:
     def __init__(self, arguments):
         self.connection = duckdb.connect()
+        if arguments.bucket:
+            self.reach_bucket()
         self.run(f"set threads = {arguments.threads}")
         self.run(f"set memory_limit = '{arguments.memory_limit}'")
         self.run(f"set temp_directory = '{arguments.out / 'tmp'}'")
         self.run("set preserve_insertion_order = false")
         self.run("set timezone = 'UTC'")
         self.out = arguments.out
+        if arguments.bucket:
+            self.out = f"{arguments.bucket}/{arguments.out.name}"
         self.timings = arguments.timings
         self.started = time.perf_counter()
+
+    def reach_bucket(self):
+        """httpfs as the package brings it: nothing is downloaded."""
+        import duckdb_extension_httpfs
+
+        folder = pathlib.Path(duckdb_extension_httpfs.__file__).parent
+        extension = next(folder.rglob("httpfs.duckdb_extension"))
+        self.run(f"load '{extension}'")
+        scheme, _, host = os.environ["AWS_ENDPOINT_URL"].partition("://")
+        self.run(
+            f"""create secret (type s3, provider config, url_style 'path', endpoint '{host}',
+                use_ssl {scheme == 'https'}, region '{os.environ['AWS_REGION']}',
+                key_id '{os.environ['AWS_ACCESS_KEY_ID']}',
+                secret '{os.environ['AWS_SECRET_ACCESS_KEY']}')"""
+        )
 
     def run(self, sql):
         return self.connection.execute(sql)
@@ -196,8 +218,7 @@ class Script:
         self.lap(name)
 
     def write(self, name, sql):
-        file = self.out / f"{name}.parquet"
-        self.run(f"copy ({sql}) to '{file}' (format parquet, compression zstd)")
+        self.run(f"copy ({sql}) to '{self.out}/{name}.parquet' (format parquet, compression zstd)")
         self.lap(f"write {name}")
 
     def lap(self, what):
@@ -216,12 +237,13 @@ def main():
     parser.add_argument("out", type=pathlib.Path, help="folder for the result tables")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-limit", default="12GB")
+    parser.add_argument("--bucket", help="where logs and tables are, and files are written")
     parser.add_argument("--timings", action="store_true", help="say what took how long")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
-    job = Job(arguments.world, arguments.first, arguments.last)
     script = Script(arguments)
+    job = Job(script, arguments)
     read_reference(script, job)
     read_orders(script, job)
     read_clicks(script, job)

@@ -18,7 +18,7 @@ HEADS = ["work", "lookback", "DuckDB, or what it is held against", "ratio", "tar
 BASE_HEADS = ["work", "new", "base", "new / base", "in each round"]
 
 
-def circumstances(arguments, world):
+def circumstances(arguments, world, script="compare.py"):
     """Taken before the first measurement: the tree may change meanwhile."""
     files = world.all_files()
     counts = apart(row_counts, files)
@@ -36,7 +36,7 @@ def circumstances(arguments, world):
         f"{platform.system()} {platform.release()}",
         "load before": f"{load:.1f}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "command": command_line(),
+        "command": command_line(script),
         "world": f"{counts['clicks']:,} clicks and {counts['orders']:,} order events, "
         f"{size / 1e6:,.1f} MB, {len(world.landing_dates)} landing dates, report dates "
         f"{world.first} to {world.last}",
@@ -67,10 +67,10 @@ def processor():
     return found[1] if found else platform.machine()
 
 
-def command_line():
+def command_line(script):
     """As it was called, but absolute paths say nothing on another machine: only their names."""
     named = [re.sub(r"(^|=)/.*/(?=.)", r"\1", argument) for argument in sys.argv[1:]]
-    return shlex.join(["benches/compare.py", *named])
+    return shlex.join([f"benches/{script}", *named])
 
 
 def line_rows(lines):

@@ -13,10 +13,11 @@ OBJECTS = [
     (r"/_delta_log/\d+\.json$", "delta log: commits"),
     (r"/_delta_log/.*checkpoint.*\.parquet$", "delta log: checkpoints"),
     (r"/_delta_log/", "delta log: other"),
-    (r"/_locks?(/|$)|lease|lock", "lease"),
+    (r"/_lookback/lock$", "lease"),
+    (r"/_lookback/", "notes of lookback"),
+    (r"/warehouse/.*\.parquet$", "tables"),
     (r"/raw/.*\.parquet$", "raw logs"),
-    (r"/reference/", "reference tables"),
-    (r"\.parquet$", "tables"),
+    (r"/reference/", "reference tables as given"),
     (r"", "other"),
 ]
 
@@ -114,10 +115,11 @@ def how(request, sizes):
     if not span or not span[1] or not span[2]:
         return "get end"
     start, end = int(span[1]), int(span[2]) + 1
+    size = sizes[request["path"]]
     if end - start <= 8:
-        return "get last 8 bytes" if end == sizes[request["path"]] else "get 8 bytes"
-    if end == sizes[request["path"]]:
-        return "get to the end"
+        return "get last 8 bytes" if end == size else "get 8 bytes"
+    if end in (size, size - 8):
+        return "get whole" if start == 0 and end == size else "get end (footer)"
     return "get range"
 
 

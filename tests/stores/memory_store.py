@@ -157,7 +157,7 @@ def listing(objects, asked):
     most = min(int(asked.get("max-keys") or 1000), 1000)
     after = asked.get("continuation-token") or asked.get("start-after") or ""
     said = urllib.parse.quote if asked.get("encoding-type") == "url" else escape
-    entries, count, more = {}, 0, ""
+    entries, count, last, more = {}, 0, "", ""
     for key in sorted(objects):
         if not key.startswith(prefix) or key <= after or (
             delimiter and after.endswith(delimiter) and key.startswith(after)):

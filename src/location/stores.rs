@@ -23,6 +23,10 @@ use super::wire::{Trouble, Wire};
 /// An answer of a near store takes a fifth of this, and of a far one half.
 const SLOW_SECONDS: f64 = 0.25;
 
+/// The longest pause before a request is repeated. Each "later" is progress, so that the
+/// watchdog sees a store that is waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
 /// How object stores are used: the `[store]` section of a job file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -174,7 +178,7 @@ fn client(
             .map(|(key, value)| (key.as_str(), value.as_str()))
     };
     let retry = RetryConfig {
-        backoff: BackoffConfig::default(),
+        backoff: BackoffConfig { max_backoff: LONGEST_PAUSE, ..BackoffConfig::default() },
         max_retries: usize::MAX,
         retry_timeout: patience,
     };

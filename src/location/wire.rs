@@ -6,13 +6,15 @@
 //! waited for, and one that says nothing is not.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
@@ -29,7 +31,8 @@ use crate::progress::tick;
 const SILENCE: Duration = Duration::from_secs(30);
 /// The least number of bytes that a store must take in a second.
 const SLOWEST_UPLOAD: usize = 100_000;
-/// An answer that takes longer to come in is told of.
+/// An answer that is not there after so long is told of, and one that takes long to come in.
+const LONG_ANSWER: Duration = Duration::from_secs(5);
 const LONG_BODY: Duration = Duration::from_secs(10);
 /// How often trouble is told of.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -76,8 +79,17 @@ impl HttpService for Connection {
         traffic.count_request(kind, sent);
         let begun = Instant::now();
         let patience = SILENCE + Duration::from_secs((sent / SLOWEST_UPLOAD) as u64);
-        let answer = tokio::time::timeout(patience, self.client.execute(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(silent(patience)));
+        let mut answer = self.client.execute(request).boxed();
+        let soon = tokio::time::timeout(LONG_ANSWER, &mut answer).await;
+        let answer = match soon {
+            Ok(answer) => answer,
+            Err(_) => {
+                let seconds = LONG_ANSWER.as_secs();
+                trouble.begins(&format!("has not answered for {seconds} s"));
+                let later = tokio::time::timeout(patience - LONG_ANSWER, answer).await;
+                later.unwrap_or_else(|_| Err(silent(patience)))
+            }
+        };
         traffic.count_wait(begun.elapsed());
         let why = match &answer {
             Ok(answer) => {
@@ -95,8 +107,14 @@ impl HttpService for Connection {
             }
             None => trouble.ends(),
         }
-        let wire = self.wire.clone();
-        Ok(answer?.map(|body| HttpResponseBody::new(Metered::new(body, wire, permit))))
+        let (head, body) = answer?.into_parts();
+        let mut body = Metered::new(body, self.wire.clone(), permit);
+        let body = match kind {
+            // A listing whose body is cut is not repeated by the client, unless the request fails.
+            Kind::List => HttpResponseBody::from(body.read().await?),
+            _ => HttpResponseBody::new(body),
+        };
+        Ok(HttpResponse::from_parts(head, body))
     }
 }
 
@@ -121,6 +139,18 @@ impl Metered {
     fn new(body: HttpResponseBody, wire: Wire, permit: OwnedSemaphorePermit) -> Metered {
         let silence = Box::pin(tokio::time::sleep(SILENCE));
         Metered { body, wire, silence, begun: Instant::now(), _permit: permit }
+    }
+}
+
+impl Metered {
+    /// All of it. Errors: one after which the request can be repeated.
+    async fn read(&mut self) -> Result<Bytes, HttpError> {
+        let mut all = BytesMut::new();
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut *self).poll_frame(context)).await {
+            let frame = frame.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
+            all.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+        Ok(all.freeze())
     }
 }
 

@@ -98,7 +98,7 @@ impl Lease {
             let Some((content, version)) = found else {
                 match put(&object, &mine, PutMode::Create).await {
                     Ok(put) => {
-                        let lease = Lease::hold(root, object, holder, pace, put, 0, free);
+                        let lease = Lease::hold(root, &object, holder, pace, put, 0, free);
                         return lease.tried(None).await;
                     }
                     Err(error) if is_refused(&error) => continue,
@@ -123,7 +123,7 @@ impl Lease {
                     Ok(put) => {
                         let is_overtaken = is_dead && content.holder.is_some() && !is_mine;
                         let before = if is_overtaken { Before::Held } else { free };
-                        let lease = Lease::hold(root, object, holder, pace, put, beat, before);
+                        let lease = Lease::hold(root, &object, holder, pace, put, beat, before);
                         return lease.tried(Some(version)).await;
                     }
                     Err(error) if is_refused(&error) && is_sight => continue,
@@ -142,7 +142,7 @@ impl Lease {
 
     fn hold(
         root: &Location,
-        object: Location,
+        object: &Location,
         holder: &Holder,
         pace: Pace,
         put: PutResult,
@@ -152,7 +152,8 @@ impl Lease {
         let state = State { version: put.into(), beat, changed: Instant::now() };
         let held = Arc::new(Held {
             root: root.clone(),
-            object,
+            // A heartbeat is no progress.
+            object: object.unwatched(),
             holder: holder.clone(),
             pace,
             state: Mutex::new(state),
@@ -309,7 +310,7 @@ impl Held {
 }
 
 fn object(root: &Location) -> Location {
-    root.child("_lookback/lock").unwatched()
+    root.child("_lookback/lock")
 }
 
 async fn read(object: &Location) -> Result<Found, Stop> {

@@ -27,7 +27,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::read_ahead::{FOOTER_HINT, Wanted, ask_ahead};
+use super::read_ahead::{FOOTER_HINT, ask_ahead};
 use crate::location::Kept;
 
 /// Columns that have the same value in all rows of a file or part.
@@ -98,15 +98,11 @@ impl ParquetTable {
         positions.map(|position| (position + columns - partitions) % columns).collect()
     }
 
-    /// What a scan reads of each file.
-    fn wanted(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> Wanted {
-        if state.config_options().execution.parquet.pushdown_filters {
-            return Wanted::Footer;
-        }
+    /// The names of the columns that a scan reads.
+    fn read_columns(&self, projection: Option<&Vec<usize>>) -> Arc<BTreeSet<String>> {
         let columns = self.scanned.file_schema().fields();
         let positions = self.scanned_positions(projection).into_iter();
-        let names = positions.filter_map(|position| Some(columns.get(position)?.name().clone()));
-        Wanted::Columns(Arc::new(names.collect::<BTreeSet<String>>()))
+        Arc::new(positions.filter_map(|at| Some(columns.get(at)?.name().clone())).collect())
     }
 
     fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
@@ -176,7 +172,7 @@ impl TableProvider for ParquetTable {
         if let Some(kept) = &self.kept {
             let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
             let files = files.iter().map(|file| file.object_meta.clone());
-            ask_ahead(kept, files, &self.wanted(state, projection), &footers);
+            ask_ahead(kept, files, &self.read_columns(projection), &footers);
         }
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.default_table_options().parquet;

@@ -15,25 +15,17 @@ use crate::location::Kept;
 /// How many bytes of a file's end are read with its footer.
 pub const FOOTER_HINT: usize = 128 << 10;
 
-/// What a scan will read of each of its files.
-#[derive(Debug, Clone)]
-pub enum Wanted {
-    /// These columns of all rows.
-    Columns(Arc<BTreeSet<String>>),
-    /// Few rows, which only the scan itself can find.
-    Footer,
-}
-
-/// Begins to read files that a scan will read. What fails here fails again in the scan, which says so.
+/// Begins to read columns of files that a scan will read. A scan for few rows would read parts of
+/// them, but file after file. What fails here fails again in the scan, which says so.
 pub fn ask_ahead(
     kept: &Arc<Kept>,
     files: impl IntoIterator<Item = ObjectMeta>,
-    wanted: &Wanted,
+    columns: &Arc<BTreeSet<String>>,
     footers: &Arc<FileMetadataCache>,
 ) {
     for file in files {
         kept.announce(&file.location, file.size, None);
-        let (kept, wanted, footers) = (kept.clone(), wanted.clone(), footers.clone());
+        let (kept, columns, footers) = (kept.clone(), columns.clone(), footers.clone());
         tokio::spawn(async move {
             let path = &file.location;
             let ranges = match Kept::is_read_whole(file.size) {
@@ -42,9 +34,9 @@ pub fn ask_ahead(
                     let footer = DFParquetMetadata::new(kept.as_ref(), &file)
                         .with_metadata_size_hint(Some(FOOTER_HINT))
                         .with_file_metadata_cache(Some(footers));
-                    match (footer.fetch_metadata().await, wanted) {
-                        (Ok(footer), Wanted::Columns(columns)) => ranges(&footer, &columns),
-                        _ => return,
+                    match footer.fetch_metadata().await {
+                        Ok(footer) => ranges(&footer, &columns),
+                        Err(_) => return,
                     }
                 }
             };

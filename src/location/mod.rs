@@ -139,6 +139,19 @@ impl Location {
         }
     }
 
+    /// Begins to read this object, of this size, which does not change while the run reads it. What
+    /// fails here fails again where it is needed. Local disks need no such thing.
+    pub fn ask_ahead(&self, size: u64) {
+        let Some(kept) = self.kept().cloned() else { return };
+        let path = self.path.clone();
+        kept.announce(&path, size, None);
+        tokio::spawn(async move {
+            if let Err(error) = kept.read_ahead(&path, std::slice::from_ref(&(0..size))).await {
+                tracing::debug!("{path}: not read ahead: {error}");
+            }
+        });
+    }
+
     /// The store's root, as the query engine names it.
     pub fn store_url(&self) -> Result<ObjectStoreUrl> {
         let root = match self.url.scheme() {

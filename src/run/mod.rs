@@ -233,6 +233,7 @@ async fn work(
         earned_orders_of: None,
     };
     progress.plan(steps(&workspace.plan));
+    workspace.ask_ahead()?;
     let seen = remember::before_reference_rows_change(&workspace);
     workspace.warehouse.begin(&program_of(job), seen, &request.run_id).await?;
     reference::store(&mut workspace).await?;

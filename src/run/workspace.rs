@@ -16,9 +16,11 @@ use super::Request;
 use crate::days::{self, DateRange, days_since_1970};
 use crate::engine::{Engine, Params, timed};
 use crate::job::{AttributionSettings, Job};
+use crate::location::Location;
 use crate::model::{self, Model};
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::raw::Log;
 use crate::reference::Reference;
 use crate::stop::Stop;
 use crate::summary::Summary;
@@ -82,6 +84,46 @@ impl Workspace<'_> {
         engine.add_store(&folder)?;
         let table = self.warehouse.table(name)?.provider(&folder, wanted, staged)?;
         engine.register(name, Arc::new(table))
+    }
+
+    /// Begins to read the stored rows that the run's own dates look back to, while raw logs are cleaned.
+    /// Not where they are many: then each step asks for its own.
+    pub fn ask_ahead(&self) -> Result<()> {
+        const AT_MOST: u64 = 2 << 30;
+        let own = self.plan.candidates();
+        let Some((from, to)) = own.first().copied().zip(own.last().copied()) else { return Ok(()) };
+        let (own, reach) = (DateRange { from, to }, self.job.reach());
+        let may_read = |dates| self.may_read(dates);
+        let placed =
+            DateRange { from: reach.earlier_order_dates(from).from, to: days::minus(from, 1) };
+        let is_clean = |log, wanted: &dyn Fn(NaiveDate) -> bool, date| {
+            wanted(date) && !self.plan.log(log).to_clean.contains_key(&date)
+        };
+        let (clicks, events) = (may_read(reach.clicks(own)), may_read(reach.events(own)));
+        let mut files = Vec::new();
+        files.extend(
+            self.stored_files("clean.order_events", |date| is_clean(Log::Orders, &events, date))?,
+        );
+        files.extend(
+            self.stored_files("clean.clicks", |date| is_clean(Log::Clicks, &clicks, date))?,
+        );
+        files.extend(self.stored_files("attribution.conversions", |date| placed.contains(date))?);
+        if files.iter().map(|(_, size)| size).sum::<u64>() <= AT_MOST {
+            files.into_iter().for_each(|(location, size)| location.ask_ahead(size));
+        }
+        Ok(())
+    }
+
+    /// The files of a stored table on the wanted dates, and their sizes.
+    fn stored_files(
+        &self,
+        name: &str,
+        wanted: impl Fn(NaiveDate) -> bool,
+    ) -> Result<Vec<(Location, u64)>> {
+        let folder = self.warehouse.folder(model::named(name)?);
+        let files = self.warehouse.table(name)?.files.iter();
+        let files = files.filter(|file| wanted(file.partition.date) && file.rows() > 0);
+        Ok(files.map(|file| (folder.child(file.path()), file.size())).collect())
     }
 
     /// Which landing dates of a range may be read: none after `--as-of`, even if it is clean (D3).

@@ -92,6 +92,11 @@ impl TableFile {
         &self.path
     }
 
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// As the log says, or 0 where it does not.
     pub fn rows(&self) -> u64 {
         self.rows.unwrap_or_default()

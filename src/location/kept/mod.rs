@@ -132,13 +132,10 @@ impl Kept {
                     return Err(Error::Generic { store: "object", source: Box::new(error) });
                 }
             };
-            let bytes = slot.bytes().await.map_err(|error| failed(path, error))?;
-            let from = usize::try_from(range.start - part.range.start).unwrap_or(usize::MAX);
-            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            if from.saturating_add(length) > bytes.len() {
-                return Err(failed(path, std::io::Error::other("it is shorter than it was")));
-            }
-            all.push(bytes.slice(from..from + length));
+            let at = |position: u64| usize::try_from(position - part.range.start);
+            let within = at(range.start).and_then(|from| Ok(from..at(range.end)?));
+            let within = within.map_err(|error| failed(path, std::io::Error::other(error)))?;
+            all.push(slot.bytes(within).await.map_err(|error| failed(path, error))?);
         }
         Ok(Some(all))
     }

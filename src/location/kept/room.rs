@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -140,15 +141,22 @@ impl Room {
 }
 
 impl Slot {
-    /// The bytes. Errors: the disk fails.
-    pub(super) async fn bytes(&self) -> std::io::Result<Bytes> {
+    /// Some of the bytes. Errors: there are fewer; the disk fails.
+    pub(super) async fn bytes(&self, range: Range<usize>) -> std::io::Result<Bytes> {
         let held = self.held().clone();
+        let length = match &held {
+            Held::Memory(bytes) => bytes.len(),
+            Held::Disk(on_disk) => on_disk.length,
+        };
+        if range.start > range.end || range.end > length {
+            return Err(std::io::Error::other("it is shorter than it was"));
+        }
         match held {
-            Held::Memory(bytes) => Ok(bytes),
-            Held::Disk(OnDisk { file, at, length }) => {
+            Held::Memory(bytes) => Ok(bytes.slice(range)),
+            Held::Disk(OnDisk { file, at, .. }) => {
                 let read = tokio::task::spawn_blocking(move || {
-                    let mut bytes = vec![0; length];
-                    file.read_exact_at(&mut bytes, at)?;
+                    let mut bytes = vec![0; range.end - range.start];
+                    file.read_exact_at(&mut bytes, at + range.start as u64)?;
                     Ok(Bytes::from(bytes))
                 });
                 read.await.map_err(std::io::Error::other)?
@@ -200,7 +208,8 @@ mod tests {
         let in_memory: Vec<u64> = slots.iter().map(|slot| slot.in_memory()).collect();
         assert_eq!(in_memory, [0, 0, 5, 5]);
         for (number, slot) in slots.iter().enumerate() {
-            assert_eq!(slot.bytes().await.unwrap(), vec![number as u8; 5]);
+            assert!(slot.bytes(1..6).await.is_err(), "beyond the end");
+            assert_eq!(slot.bytes(1..4).await.unwrap(), vec![number as u8; 3]);
         }
         slots.truncate(3);
         assert_eq!(room.state().in_memory, 5);
@@ -219,7 +228,7 @@ mod tests {
         assert_eq!(begun.iter().filter(|is_another| **is_another).count(), 1);
         let left: Vec<bool> = slots.iter().map(|slot| slot.is_left_behind()).collect();
         assert_eq!(left, [true, true, true, true, false, false, false, false]);
-        assert_eq!(slots[0].bytes().await.unwrap(), vec![0; 5], "as long as somebody holds it");
+        assert_eq!(slots[0].bytes(0..5).await.unwrap(), vec![0; 5], "as long as somebody holds it");
     }
 
     #[tokio::test]

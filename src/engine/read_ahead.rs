@@ -2,6 +2,7 @@
 //! one file after the other on each core, and would wait for each.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub fn ask_ahead(
         tokio::spawn(async move {
             let path = &file.location;
             let ranges = match Kept::is_read_whole(file.size) {
-                true => vec![0..file.size],
+                true => iter::once(0..file.size).collect(),
                 false => {
                     let footer = DFParquetMetadata::new(kept.as_ref(), &file)
                         .with_metadata_size_hint(Some(FOOTER_HINT))

@@ -184,9 +184,9 @@ fn client(
     };
     // `wire` has its own limits, which a long answer that keeps coming does not reach.
     let options = ClientOptions::new().with_timeout_disabled();
-    #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
     macro_rules! build {
         ($builder:ty, $names:expr) => {{
+            #[expect(clippy::disallowed_methods, reason = "here object stores are made")]
             let mut builder = <$builder>::new()
                 .with_url(url.as_str())
                 .with_client_options(options)

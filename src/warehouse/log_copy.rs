@@ -325,6 +325,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
+    use crate::location::Store;
 
     const FIRST: &str = "table/_delta_log/00000000000000000000.json";
     const SECOND: &str = "table/_delta_log/00000000000000000001.json";
@@ -343,7 +344,7 @@ mod tests {
     async fn it_answers_as_it_was_read_until_a_write_fails() {
         let store = Arc::new(InMemory::new());
         let table = Location::parse("s3://world/table", FilePath::new("/")).unwrap();
-        let log = LogCopy::new(&table.in_store(store.clone()));
+        let log = LogCopy::new(&table.in_store(&Store::of(store.clone())));
         create(&store, FIRST, "first").await.unwrap();
         log.read().await.unwrap();
         create(&store, SECOND, "of another run").await.unwrap();
@@ -363,7 +364,7 @@ mod tests {
     async fn what_it_wrote_is_in_it() {
         let store = Arc::new(InMemory::new());
         let table = Location::parse("s3://world/table", FilePath::new("/")).unwrap();
-        let log = LogCopy::new(&table.in_store(store.clone()));
+        let log = LogCopy::new(&table.in_store(&Store::of(store.clone())));
         log.read().await.unwrap();
         create(&log, FIRST, "of this run").await.unwrap();
         store.delete(&Path::from(FIRST)).await.unwrap();

@@ -186,7 +186,15 @@ impl Location {
     /// What the store says about the object, or none when there is no such object. Errors: the store
     /// fails.
     pub async fn head(&self) -> Result<Option<ObjectMeta>> {
-        self.if_there(self.store().head(&self.path).await)
+        let found = match self.store().head(&self.path).await {
+            // Such an answer has no body, which would say why. The answer to a read has one.
+            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+                let read = self.store().get_range(&self.path, 0..1).await;
+                Err(read.err().unwrap_or(error))
+            }
+            found => found,
+        };
+        self.if_there(found)
     }
 
     /// A missing object is none. A missing bucket is an error.

@@ -8,8 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt, Result};
 use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::FooterTail;
 
-/// How much is read at first. Few footers are longer.
-const END: u64 = 64 << 10;
+use crate::location::FOOTER_HINT;
 
 /// The footer of a file and the bytes after it, which say how long it is. Where these bytes make no
 /// sense, all that was read of the file's end. Errors: the store fails.
@@ -17,7 +16,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path, size: u64) -> Result<Byt
     if size == 0 {
         return Ok(Bytes::new());
     }
-    let start = size.saturating_sub(END);
+    let start = size.saturating_sub(FOOTER_HINT);
     let end = store.get_range(path, start..size).await?;
     let is_whole = end.len() as u64 == size - start;
     let is_longer = |length: &u64| is_whole && (end.len() as u64) < *length && *length <= size;

@@ -27,8 +27,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::read_ahead::{FOOTER_HINT, ask_ahead};
-use crate::location::Kept;
+use super::read_ahead::ask_ahead;
+use crate::location::{FOOTER_HINT, Kept};
 
 /// Columns that have the same value in all rows of a file or part.
 pub type Constants = BTreeMap<String, ScalarValue>;
@@ -186,7 +186,7 @@ impl TableProvider for ParquetTable {
         };
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
-            .with_metadata_size_hint(FOOTER_HINT)
+            .with_metadata_size_hint(FOOTER_HINT as usize)
             .with_parquet_file_reader_factory(readers);
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)

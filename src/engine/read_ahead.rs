@@ -11,10 +11,7 @@ use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use object_store::ObjectMeta;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::location::Kept;
-
-/// How many bytes of a file's end are read with its footer.
-pub const FOOTER_HINT: usize = 128 << 10;
+use crate::location::{FOOTER_HINT, Kept};
 
 /// Begins to read columns of files that a scan will read. A scan for few rows would read parts of
 /// them, but file after file. What fails here fails again in the scan, which says so.
@@ -33,7 +30,7 @@ pub fn ask_ahead(
                 true => iter::once(0..file.size).collect(),
                 false => {
                     let footer = DFParquetMetadata::new(kept.as_ref(), &file)
-                        .with_metadata_size_hint(Some(FOOTER_HINT))
+                        .with_metadata_size_hint(Some(FOOTER_HINT as usize))
                         .with_file_metadata_cache(Some(footers));
                     match footer.fetch_metadata().await {
                         Ok(footer) => ranges(&footer, &columns),

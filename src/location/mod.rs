@@ -4,6 +4,7 @@
 //! `GOOGLE_…`, `AZURE_…`) from the environment (bans in `clippy.toml`). The credentials never leave
 //! it. Refuses to know what the objects mean.
 
+mod answer;
 mod kept;
 mod stores;
 mod traffic;
@@ -13,14 +14,15 @@ mod wire;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+pub use answer::{answer, has_conditions};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
-pub use kept::Kept;
+pub use kept::{FOOTER_HINT, Kept};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 pub use stores::{Store, StoreSettings, Stores};
 pub use traffic::Counts;
 use url::Url;
@@ -188,7 +190,7 @@ impl Location {
     pub async fn head(&self) -> Result<Option<ObjectMeta>> {
         let found = match self.store().head(&self.path).await {
             // Such an answer has no body, which would say why. The answer to a read has one.
-            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+            Err(error) if !matches!(error, Error::NotFound { .. }) => {
                 let read = self.store().get_range(&self.path, 0..1).await;
                 Err(read.err().unwrap_or(error))
             }
@@ -199,13 +201,13 @@ impl Location {
 
     /// A missing object is none. A missing bucket is an error.
     fn if_there<T>(&self, outcome: object_store::Result<T>) -> Result<Option<T>> {
-        let is_bucket = |error: &object_store::Error| {
+        let is_bucket = |error: &Error| {
             let error = error.to_string();
             ["NoSuchBucket", "ContainerNotFound"].iter().any(|sign| error.contains(sign))
         };
         match outcome {
             Ok(found) => Ok(Some(found)),
-            Err(error @ object_store::Error::NotFound { .. }) if !is_bucket(&error) => Ok(None),
+            Err(error @ Error::NotFound { .. }) if !is_bucket(&error) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("{}: cannot read", self.name)),
         }
     }

@@ -19,12 +19,12 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result,
 };
 
-use crate::location::{Location, in_parallel};
+use crate::location::{Location, answer, has_conditions, in_parallel};
 
 /// Names a checkpoint, to save a listing. The copy has a listing, so it does without.
 const HINT: &str = "_last_checkpoint";
@@ -117,12 +117,7 @@ impl LogCopy {
 
     /// An answer from the copy. None: ask the store.
     fn answer(&self, path: &Path, options: &GetOptions) -> Option<Result<GetResult>> {
-        let has_conditions = options.if_match.is_some()
-            || options.if_none_match.is_some()
-            || options.if_modified_since.is_some()
-            || options.if_unmodified_since.is_some()
-            || options.version.is_some();
-        if has_conditions {
+        if has_conditions(options) {
             return None;
         }
         let (meta, bytes) = match self.find(path)? {
@@ -140,8 +135,7 @@ impl LogCopy {
                 (range.clone(), bytes.slice(range.start as usize..range.end as usize))
             }
         };
-        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
-        Some(Ok(GetResult { payload, meta, range, attributes: Attributes::new() }))
+        Some(Ok(answer(meta, range, bytes)))
     }
 
     /// The objects of a listing from the copy, in the order of their names. None: ask the store.

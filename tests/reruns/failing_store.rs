@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,9 +42,21 @@ pub const FAULTS: [Fault; 6] = [
     Fault::Freeze,
 ];
 
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Get,
+    Head,
+    List,
+    Put,
+    Multipart,
+    Delete,
+    Copy,
+}
+
 pub struct FailingStore {
     store: Arc<dyn ObjectStore>,
-    calls: Arc<AtomicUsize>,
+    calls: Arc<Mutex<Vec<(Kind, Path)>>>,
     at: usize,
     fault: Fault,
     thawed: watch::Receiver<bool>,
@@ -77,12 +89,21 @@ impl FailingStore {
     }
 
     pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.calls.lock().unwrap().len()
     }
 
-    /// Counts a call. Errors: this one goes wrong before it acts.
-    async fn begin(&self) -> Result<Call> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+    /// The calls so far: what they asked for, and of which object or folder.
+    pub fn noted(&self) -> Vec<(Kind, Path)> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Notes a call. Errors: this one goes wrong before it acts.
+    async fn begin(&self, kind: Kind, path: &Path) -> Result<Call> {
+        let call = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push((kind, path.clone()));
+            calls.len()
+        };
         if self.fault == Fault::Freeze && call >= self.at {
             let mut thawed = self.thawed.clone();
             let _ = thawed.wait_for(|is_thawed| *is_thawed).await;
@@ -158,7 +179,7 @@ impl ObjectStore for FailingStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let call = self.begin().await?;
+        let call = self.begin(Kind::Put, location).await?;
         call.end(self.store.put_opts(location, payload, options).await)
     }
 
@@ -167,12 +188,13 @@ impl ObjectStore for FailingStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let call = self.begin().await?;
+        let call = self.begin(Kind::Multipart, location).await?;
         call.end(self.store.put_multipart_opts(location, options).await)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let call = self.begin().await?;
+        let kind = if options.head { Kind::Head } else { Kind::Get };
+        let call = self.begin(kind, location).await?;
         let found = call.end(self.store.get_opts(location, options).await)?;
         if !call.is_cut() {
             return Ok(found);
@@ -187,7 +209,7 @@ impl ObjectStore for FailingStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let call = self.begin().await?;
+        let call = self.begin(Kind::Get, location).await?;
         let found = call.end(self.store.get_ranges(location, ranges).await)?;
         match call.is_cut() {
             true => Err(broken("the body ended early")),
@@ -204,7 +226,7 @@ impl ObjectStore for FailingStore {
             let this = this.clone();
             async move {
                 let location = location?;
-                let call = this.begin().await?;
+                let call = this.begin(Kind::Delete, &location).await?;
                 let one = futures::stream::iter([Ok(location.clone())]).boxed();
                 let done = this.store.delete_stream(one).try_collect::<Vec<_>>().await;
                 call.end(done.map(|_| location))
@@ -214,7 +236,7 @@ impl ObjectStore for FailingStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.listing(self.store.list(prefix))
+        self.listing(prefix, self.store.list(prefix))
     }
 
     fn list_with_offset(
@@ -222,11 +244,11 @@ impl ObjectStore for FailingStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.listing(self.store.list_with_offset(prefix, offset))
+        self.listing(prefix, self.store.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let call = self.begin().await?;
+        let call = self.begin(Kind::List, &prefix.cloned().unwrap_or_default()).await?;
         let listing = call.end(self.store.list_with_delimiter(prefix).await)?;
         self.listed.fetch_add(listing.objects.len(), Ordering::SeqCst);
         match call.is_cut() {
@@ -236,7 +258,7 @@ impl ObjectStore for FailingStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let call = self.begin().await?;
+        let call = self.begin(Kind::Copy, to).await?;
         call.end(self.store.copy_opts(from, to, options).await)
     }
 }
@@ -244,11 +266,12 @@ impl ObjectStore for FailingStore {
 impl FailingStore {
     fn listing(
         &self,
+        prefix: Option<&Path>,
         listing: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let this = self.clone();
+        let (this, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
         let begun = async move {
-            let call = match this.begin().await {
+            let call = match this.begin(Kind::List, &prefix).await {
                 Ok(call) => call,
                 Err(error) => return futures::stream::iter([Err(error)]).boxed(),
             };

@@ -13,6 +13,7 @@ mod copies;
 mod failing_store;
 mod faults;
 mod in_memory;
+mod kept;
 mod killed;
 mod lease;
 mod log_requests;

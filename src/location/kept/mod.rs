@@ -17,22 +17,24 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, Shared, try_join_all};
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
 pub use room::Limits;
 use room::{Room, Slot};
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{answer, has_conditions};
 
 /// Objects of up to so many bytes are read whole: a second request would take longer.
 const WHOLE: u64 = 2 << 20;
-/// How much of the end of a larger object is read with the first request for it.
-const END: u64 = 128 << 10;
+/// How much of the end of a file is read at first: its footer is there, and few are longer.
+pub const FOOTER_HINT: u64 = 128 << 10;
 /// Ranges with no more bytes between them are read as one.
 const GAP: u64 = 512 << 10;
 /// Longer ranges are read in parts of this length, side by side.
@@ -223,9 +225,9 @@ impl Object {
     fn missing(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         let wanted = ranges.iter().filter(|range| !range.is_empty() && self.part(range).is_none());
         let mut wanted: Vec<Range<u64>> = wanted
-            .map(|range| match range.start >= self.size.saturating_sub(END) {
+            .map(|range| match range.start >= self.size.saturating_sub(FOOTER_HINT) {
                 _ if self.size <= WHOLE => 0..self.size.max(range.end),
-                true => self.size.saturating_sub(END)..self.size.max(range.end),
+                true => self.size.saturating_sub(FOOTER_HINT)..self.size.max(range.end),
                 false => range.clone(),
             })
             .collect();
@@ -318,20 +320,11 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Whether a request asks for nothing but bytes.
-fn is_plain(options: &GetOptions) -> bool {
-    !options.head
-        && options.version.is_none()
-        && options.if_match.is_none()
-        && options.if_none_match.is_none()
-        && options.if_modified_since.is_none()
-        && options.if_unmodified_since.is_none()
-}
-
 #[async_trait]
 impl ObjectStore for Kept {
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        let Some(size) = self.size(path).filter(|_| is_plain(&options)) else {
+        let Some(size) = self.size(path).filter(|_| !options.head && !has_conditions(&options))
+        else {
             return self.store.get_opts(path, options).await;
         };
         let range = match &options.range {
@@ -342,21 +335,18 @@ impl ObjectStore for Kept {
                 Err(_) => return self.store.get_opts(path, options).await,
             },
         };
-        let Some(bytes) = self.read(path, std::slice::from_ref(&range)).await? else {
+        let read = self.read(path, std::slice::from_ref(&range)).await?;
+        let Some(bytes) = read.and_then(|mut ranges| ranges.pop()) else {
             return self.store.get_opts(path, options).await;
         };
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(stream::iter(bytes).map(Ok).boxed()),
-            meta: ObjectMeta {
-                location: path.clone(),
-                last_modified: chrono::DateTime::UNIX_EPOCH,
-                size,
-                e_tag: None,
-                version: None,
-            },
-            range,
-            attributes: Attributes::default(),
-        })
+        let meta = ObjectMeta {
+            location: path.clone(),
+            last_modified: chrono::DateTime::UNIX_EPOCH,
+            size,
+            e_tag: None,
+            version: None,
+        };
+        Ok(answer(meta, range, bytes))
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -423,165 +413,5 @@ impl ObjectStore for Kept {
         self.forget_object(from);
         self.forget_object(to);
         self.store.rename_opts(from, to, options).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use object_store::memory::InMemory;
-    use object_store::{ObjectStoreExt, PutPayload};
-
-    use super::*;
-
-    const LIMITS: Limits = Limits { memory: 64 << 20, disk: 64 << 20 };
-
-    /// A store that counts its reads.
-    #[derive(Debug)]
-    struct Counting(InMemory, AtomicUsize);
-
-    impl fmt::Display for Counting {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("counting")
-        }
-    }
-
-    #[async_trait]
-    impl ObjectStore for Counting {
-        async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.get_opts(path, options).await
-        }
-        async fn put_opts(
-            &self,
-            path: &Path,
-            payload: PutPayload,
-            options: PutOptions,
-        ) -> Result<PutResult> {
-            self.0.put_opts(path, payload, options).await
-        }
-        async fn put_multipart_opts(
-            &self,
-            path: &Path,
-            options: PutMultipartOptions,
-        ) -> Result<Box<dyn MultipartUpload>> {
-            self.0.put_multipart_opts(path, options).await
-        }
-        fn delete_stream(
-            &self,
-            paths: BoxStream<'static, Result<Path>>,
-        ) -> BoxStream<'static, Result<Path>> {
-            self.0.delete_stream(paths)
-        }
-        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.0.list(prefix)
-        }
-        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-            self.0.list_with_delimiter(prefix).await
-        }
-        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-            self.0.copy_opts(from, to, options).await
-        }
-    }
-
-    /// A store with one object, `a`, of so many bytes: each is its position modulo 251.
-    async fn with_object(size: u64) -> (Kept, Arc<Counting>) {
-        let store = Arc::new(Counting(InMemory::new(), AtomicUsize::new(0)));
-        let content: Vec<u8> = (0..size).map(|byte| (byte % 251) as u8).collect();
-        store.put(&Path::from("a"), content.into()).await.unwrap();
-        let kept = Kept::new(store.clone(), LIMITS);
-        kept.announce(&Path::from("a"), size, None);
-        (kept, store)
-    }
-
-    async fn check(kept: &Kept, range: Range<u64>) {
-        let bytes = kept.get_range(&Path::from("a"), range.clone()).await.unwrap();
-        let expected: Vec<u8> = range.map(|byte| (byte % 251) as u8).collect();
-        assert!(bytes == expected, "other bytes");
-    }
-
-    #[tokio::test]
-    async fn a_small_object_is_read_once_and_whole() {
-        let (kept, store) = with_object(1000).await;
-        check(&kept, 992..1000).await;
-        check(&kept, 10..500).await;
-        let empty = kept.get_ranges(&Path::from("a"), &[5..5, 7..7]).await.unwrap();
-        assert_eq!(empty, [Bytes::new(), Bytes::new()]);
-        let whole = kept.get(&Path::from("a")).await.unwrap().bytes().await.unwrap();
-        assert_eq!((whole.len(), store.1.load(Ordering::Relaxed)), (1000, 1));
-    }
-
-    #[tokio::test]
-    async fn a_large_object_is_read_in_few_requests_and_nothing_twice() {
-        let size = 40 << 20;
-        let (kept, store) = with_object(size).await;
-        let count = || store.1.load(Ordering::Relaxed);
-        check(&kept, size - 8..size).await;
-        check(&kept, size - 5000..size - 8).await;
-        assert_eq!(count(), 1, "the footer comes with its length");
-        let ranges = [(4 << 20)..(5 << 20), (5 << 20) + 1000..(6 << 20), 0..1 << 20];
-        let read = kept.get_ranges(&Path::from("a"), &ranges).await.unwrap();
-        assert_eq!(read.iter().map(Bytes::len).sum::<usize>(), (3 << 20) - 1000);
-        assert_eq!(count(), 3, "what lies close together is one request");
-        for range in ranges {
-            check(&kept, range).await;
-        }
-        assert_eq!(count(), 3);
-        check(&kept, 10 << 20..30 << 20).await;
-        assert_eq!(count(), 6, "parts of a long range");
-    }
-
-    #[tokio::test]
-    async fn readers_at_once_share_a_request() {
-        let (kept, store) = with_object(1 << 20).await;
-        futures::join!(check(&kept, 5..10), check(&kept, 7..1000), check(&kept, 0..1 << 20));
-        assert_eq!(store.1.load(Ordering::Relaxed), 1);
-    }
-
-    #[tokio::test]
-    async fn a_failed_read_is_tried_again_and_tells_why() {
-        let (kept, store) = with_object(100).await;
-        let path = Path::from("a");
-        store.0.delete(&path).await.unwrap();
-        let error = kept.get_range(&path, 0..10).await.unwrap_err();
-        assert!(format!("{error:?}").contains("NotFound"), "{error:?}");
-        store.put(&path, vec![0; 100].into()).await.unwrap();
-        assert_eq!(kept.get_range(&path, 0..10).await.unwrap().len(), 10);
-    }
-
-    #[tokio::test]
-    async fn an_object_that_was_replaced_is_refused() {
-        let (kept, store) = with_object(100).await;
-        let path = Path::from("a");
-        let meta = store.0.head(&path).await.unwrap();
-        store.put(&path, vec![1; 100].into()).await.unwrap();
-        kept.announce(&path, 100, meta.e_tag.as_deref());
-        let error = kept.get_range(&path, 0..10).await.unwrap_err();
-        assert!(format!("{error:?}").contains("replaced since it was listed"), "{error:?}");
-        store.put(&path, vec![1; 50].into()).await.unwrap();
-        kept.announce(&path, 99, None);
-        let error = kept.get_range(&path, 0..10).await.unwrap_err();
-        assert!(format!("{error:?}").contains("shorter than it was"), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_not_read() {
-        let (kept, store) = with_object(100).await;
-        kept.put(&Path::from("b"), vec![5; 10].into()).await.unwrap();
-        kept.keep(&Path::from("b"), Bytes::from(vec![5; 10])).await;
-        kept.announce(&Path::from("b"), 10, None);
-        assert_eq!(kept.get_range(&Path::from("b"), 2..4).await.unwrap(), vec![5, 5]);
-        assert_eq!(store.1.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn other_objects_pass_through() {
-        let (kept, store) = with_object(100).await;
-        kept.put(&Path::from("b"), vec![5; 10].into()).await.unwrap();
-        for _ in 0..2 {
-            assert_eq!(kept.get_range(&Path::from("b"), 2..4).await.unwrap(), vec![5, 5]);
-        }
-        assert_eq!(store.1.load(Ordering::Relaxed), 2);
     }
 }

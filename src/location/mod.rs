@@ -190,7 +190,7 @@ impl Location {
     pub async fn head(&self) -> Result<Option<ObjectMeta>> {
         let found = match self.store().head(&self.path).await {
             // Such an answer has no body, which would say why. The answer to a read has one.
-            Err(error) if !matches!(error, Error::NotFound { .. }) => {
+            Err(error @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => {
                 let read = self.store().get_range(&self.path, 0..1).await;
                 Err(read.err().unwrap_or(error))
             }

@@ -29,6 +29,8 @@ use crate::progress::tick;
 
 /// How long nothing may come before a request is repeated.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Where a machine of a cloud tells its own keys.
+const MACHINE: &str = "169.254.169.254";
 /// The least number of bytes that a store must take in a second.
 const SLOWEST_UPLOAD: usize = 100_000;
 /// An answer that is not there after so long is told of, and one that takes long to come in.
@@ -79,6 +81,7 @@ impl HttpService for Connection {
         traffic.count_request(kind, sent);
         let begun = Instant::now();
         let patience = SILENCE + Duration::from_secs((sent / SLOWEST_UPLOAD) as u64);
+        let is_of_machine = request.uri().host() == Some(MACHINE);
         let mut answer = self.client.execute(request).boxed();
         let soon = tokio::time::timeout(LONG_ANSWER, &mut answer).await;
         let answer = match soon {
@@ -90,6 +93,11 @@ impl HttpService for Connection {
                 later.unwrap_or_else(|_| Err(silent(patience)))
             }
         };
+        // Where keys were forgotten, the machine is asked for its own. It answers at once or never.
+        let answer = match answer {
+            Err(error) if is_of_machine => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+            answer => answer,
+        };
         traffic.count_wait(begun.elapsed());
         let why = match &answer {
             Ok(answer) => {
@@ -98,6 +106,7 @@ impl HttpService for Connection {
                 let is_later = status.is_server_error() || [408, 429].contains(&status.as_u16());
                 is_later.then(|| format!("answers {status}"))
             }
+            Err(_) if is_of_machine => None,
             Err(error) => Some(format!("does not answer: {}", innermost(error))),
         };
         match why {

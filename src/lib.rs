@@ -23,6 +23,9 @@ pub mod days;
 /// Paths and URLs, and the object stores behind them.
 pub mod location;
 
+/// Views of the job file, by which a log or a table gets our shape.
+pub mod view;
+
 /// The raw logs, and what can be wrong with them.
 pub mod raw;
 /// The reference tables, and what can be wrong with them.

@@ -3,6 +3,7 @@
 //! Refuses to know what is at the locations it names. Every default is here and nowhere else.
 
 mod attribution;
+mod input;
 mod limits;
 mod store;
 
@@ -16,19 +17,22 @@ use toml::{Table, Value};
 
 use crate::days::Reach;
 use crate::location::{Location, Stores};
+use crate::raw::{Log, Source};
+use crate::reference::TableSource;
 use crate::stop::Stop;
 
 /// A checked job file.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub file: PathBuf,
-    pub clicks: Location,
-    pub orders: Location,
-    pub links: Location,
-    pub stores: Location,
-    pub rates: Location,
-    pub fx_rates: Option<Location>,
-    pub identities: Option<Location>,
+    /// The sources of a log. Their rows together are the log.
+    pub clicks: Vec<Source>,
+    pub orders: Vec<Source>,
+    pub links: TableSource,
+    pub stores: TableSource,
+    pub rates: TableSource,
+    pub fx_rates: Option<TableSource>,
+    pub identities: Option<TableSource>,
     pub root: Location,
     /// The object stores of all these locations.
     pub object_stores: Stores,
@@ -56,6 +60,13 @@ pub struct Job {
 }
 
 impl Job {
+    pub fn log(&self, log: Log) -> &[Source] {
+        match log {
+            Log::Clicks => &self.clicks,
+            Log::Orders => &self.orders,
+        }
+    }
+
     pub fn reach(&self) -> Reach {
         self.attribution().reach()
     }
@@ -108,13 +119,13 @@ impl Job {
 /// Reads every key before it returns, so that all complaints come together.
 fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     reader.stores = Stores::new(store::read(reader));
-    let clicks = reader.location("input", "clicks");
-    let orders = reader.location("input", "orders");
-    let links = reader.location("input", "links");
-    let stores = reader.location("input", "stores");
-    let rates = reader.location("input", "rates");
-    let fx_rates = reader.optional_location("input", "fx_rates");
-    let identities = reader.optional_location("input", "identities");
+    let clicks = input::log(reader, Log::Clicks);
+    let orders = input::log(reader, Log::Orders);
+    let links = input::table(reader, "links");
+    let stores = input::table(reader, "stores");
+    let rates = input::table(reader, "rates");
+    let fx_rates = input::optional_table(reader, "fx_rates");
+    let identities = input::optional_table(reader, "identities");
     let root = reader.location("output", "root");
     let name = reader.optional_text("program", "name");
     let zone = reader.zone();
@@ -206,11 +217,6 @@ impl Reader<'_> {
     fn optional_text(&mut self, section: &str, key: &str) -> Option<String> {
         let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
         is_there.then(|| self.text(section, key, None)).flatten()
-    }
-
-    fn optional_location(&mut self, section: &str, key: &str) -> Option<Location> {
-        let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
-        is_there.then(|| self.location(section, key)).flatten()
     }
 
     fn number(

@@ -5,9 +5,11 @@
 
 mod columns;
 mod guard;
+mod layout;
 mod link_key;
 mod listing;
 mod rows;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +23,10 @@ use object_store::ObjectMeta;
 use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
+pub use layout::Layout;
 pub use link_key::{LinkFormats, link_key};
 use listing::Listing;
+pub use source::{Shape, Source};
 
 /// Which of the two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +41,11 @@ impl Log {
             Log::Clicks => "clicks",
             Log::Orders => "orders",
         }
+    }
+
+    /// The names of its columns, in the order of the rules.
+    pub fn column_names(self) -> impl Iterator<Item = &'static str> {
+        self.columns().iter().map(|(name, ..)| *name)
     }
 
     /// The stored table of the log's clean rows.
@@ -73,19 +82,21 @@ impl RawLog {
     /// files. Errors: the store fails.
     pub async fn list(
         log: Log,
-        location: &Location,
+        sources: &[Source],
         from: Option<NaiveDate>,
         as_of: Option<NaiveDate>,
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Result<RawLog> {
+        let location = &sources[0].location;
         let is_wanted = |date| as_of.is_none_or(|last| date <= last) && wanted(date);
         let Listing { has_dates, landed } = listing::list(location, from, is_wanted).await?;
         landed.values().flatten().for_each(|object| location.announce(object));
-        Ok(RawLog { has_dates, landed, ..RawLog::unlisted(log, location) })
+        Ok(RawLog { has_dates, landed, ..RawLog::unlisted(log, sources) })
     }
 
     /// The log as if nothing had landed, without a look at it.
-    pub fn unlisted(log: Log, location: &Location) -> RawLog {
+    pub fn unlisted(log: Log, sources: &[Source]) -> RawLog {
+        let location = &sources[0].location;
         RawLog {
             log,
             location: location.clone(),

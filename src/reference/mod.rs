@@ -29,6 +29,7 @@ use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::location::Location;
 use crate::model::{self, Model};
+use crate::raw::Shape;
 use crate::stop::Stop;
 use crate::warehouse::{SourceFile, Warehouse};
 pub use changes::{Key, key_columns};
@@ -36,6 +37,20 @@ use sheet::Sheet;
 use source::Found;
 pub use source::Heads;
 use table::Table;
+
+/// Where a reference table is, and which of its columns are ours.
+#[derive(Debug, Clone)]
+pub struct TableSource {
+    pub location: Location,
+    pub shape: Shape,
+}
+
+impl TableSource {
+    /// A file with our column names.
+    pub fn plain(location: Location) -> TableSource {
+        TableSource { location, shape: Shape::Columns(BTreeMap::new()) }
+    }
+}
 
 /// The reference tables, by the name that the job file has for them.
 pub const TABLES: [&str; 5] = ["links", "stores", "rates", "fx_rates", "identities"];
@@ -159,13 +174,19 @@ impl Reference {
 
 /// The location that the job names for a table.
 fn location<'a>(job: &'a Job, name: &str) -> Option<&'a Location> {
-    match name {
+    let source = match name {
         "links" => Some(&job.links),
         "stores" => Some(&job.stores),
         "rates" => Some(&job.rates),
         "fx_rates" => job.fx_rates.as_ref(),
         _ => job.identities.as_ref(),
-    }
+    };
+    source.map(|source| &source.location)
+}
+
+/// The columns of a reference table, by the name that the job file has for it.
+pub fn column_names(name: &str) -> Vec<&'static str> {
+    table::wanted(name).into_iter().map(|(column, _)| column).collect()
 }
 
 fn model_of(name: &str) -> Result<&'static Model> {

@@ -194,9 +194,8 @@ async fn with_history(
     // As many clean dates are enough, so only what landed after the earliest of these is asked for.
     let enough = rows.range(..first).rev().nth(USUAL_DATES - 1).map(|(dt, _)| *dt);
     let is_wanted = |dt: NaiveDate| dt < *last && !rows.contains_key(&dt);
-    let location = workspace.plan.log(log).raw.location();
     let (from, as_of) = (enough.map(days::next), workspace.request.as_of);
-    let mut further = RawLog::list(log, location, from, as_of, is_wanted).await?;
+    let mut further = RawLog::list(log, workspace.job.log(log), from, as_of, is_wanted).await?;
     let landed = further.landed();
     let near = landed.range(..first).rev().take(USUAL_DATES);
     let near: BTreeSet<NaiveDate> = near.chain(landed.range(first..)).copied().collect();

@@ -70,7 +70,7 @@ pub enum ColumnKind {
     Count,
     Boolean,
     Decimal(u8, i8),
-    /// Names and values in turn, written as the text of a JSON object.
+    /// The text of a JSON object.
     Json,
 }
 

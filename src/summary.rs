@@ -17,8 +17,11 @@ pub struct Summary {
     pub report_dates: Vec<NaiveDate>,
     /// Report dates that were asked for and left as they are, because no input of theirs changed.
     pub up_to_date: Vec<NaiveDate>,
-    /// Raw rows of the landing dates cleaned in this run, by log.
+    /// Raw rows of the landing dates cleaned in this run, by log: those that came out of its views.
     pub raw_rows: BTreeMap<String, u64>,
+    /// The rows that went into the views, by log. A log without a view is left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows_before_views: BTreeMap<String, u64>,
     /// Rejected rows of these landing dates, by log, then reason.
     pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
     /// Order lines placed on the report dates, by status.
@@ -94,6 +97,9 @@ impl fmt::Display for Summary {
             writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
         }
         for (log, rows) in &self.raw_rows {
+            if let Some(before) = self.rows_before_views.get(log) {
+                writeln!(f, "{:<34}{:>16}", format!("raw {log} before the view"), grouped(*before))?;
+            }
             writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
             for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {
                 writeln!(f, "{:<34}{:>16}", format!("  rejected: {reason}"), grouped(*rows))?;

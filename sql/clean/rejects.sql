@@ -2,24 +2,32 @@
 --
 -- grain:  one row per rejected raw row
 -- kind:   stored
--- version: 2
+-- version: 3
 -- reads:  clean.checked_clicks, clean.repeated_clicks, clean.checked_order_events,
---         clean.repeated_order_events
+--         clean.repeated_order_events, clean.raw_records
 -- params: $first_dt, $last_dt
 -- columns:
 --   dt      date  UTC date on which the row arrived
 --   log     text  the log it is in: clicks or orders
 --   reason  text  the first reason that applied (C1, C2)
 --   row_id  id    the row's click_id or event_id, null when it has none
---   record  json  the raw row, values as text; columns without a text form are left out
+--   record  json  the raw row with the log's own names, values as text
 --
--- Together with the clean tables these are all raw rows: nothing is lost (C4). A record is a list
--- of names and values in turn here, and is written as a JSON object.
-with rejected_clicks as (
+-- Where the log's own names are others, a record also has the object lookback: what was read in
+-- the row, under our names.
+--
+-- Together with the clean tables these are all raw rows: nothing is lost (C4).
+with records as (
+    select row_at, record
+    from clean.raw_records
+),
+
+rejected_clicks as (
     select
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
-        country, device, further_columns
-    from clean.checked_clicks
+        country, device, record, has_own_names
+    from clean.checked_clicks as checked
+    left join records on checked.row_at = records.row_at
     where not is_accepted
         and reject_reason is not null
         and dt >= $first_dt
@@ -27,7 +35,7 @@ with rejected_clicks as (
     union all
     select
         dt, reject_reason, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
-        country, device, further_columns
+        country, device, record, has_own_names
     from clean.repeated_clicks
     where reject_reason is not null and dt >= $first_dt and dt <= $last_dt
 ),
@@ -36,8 +44,9 @@ rejected_events as (
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason,
-        visitor_id, further_columns
-    from clean.checked_order_events
+        visitor_id, record, has_own_names
+    from clean.checked_order_events as checked
+    left join records on checked.row_at = records.row_at
     where not is_accepted
         and reject_reason is not null
         and dt >= $first_dt
@@ -46,7 +55,7 @@ rejected_events as (
     select
         dt, reject_reason, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason,
-        visitor_id, further_columns
+        visitor_id, record, has_own_names
     from clean.repeated_order_events
     where reject_reason is not null and dt >= $first_dt and dt <= $last_dt
 ),
@@ -57,19 +66,22 @@ click_rejects as (
         'clicks' as log,
         reject_reason as reason,
         click_id as row_id,
-        array_concat(
-            make_array(
-                'click_id', click_id,
-                'clicked_at', cast(clicked_at as varchar),
-                'url', url,
-                'buyer_id', buyer_id,
-                'visitor_id', visitor_id,
-                'store_id', store_id,
-                'product_id', product_id,
-                'country', country,
-                'device', device
-            ),
-            further_columns
+        with_reading(
+            record,
+            case
+                when has_own_names
+                then make_array(
+                    'click_id', click_id,
+                    'clicked_at', cast(clicked_at as varchar),
+                    'url', url,
+                    'buyer_id', buyer_id,
+                    'visitor_id', visitor_id,
+                    'store_id', store_id,
+                    'product_id', product_id,
+                    'country', country,
+                    'device', device
+                )
+            end
         ) as record
     from rejected_clicks
 ),
@@ -80,25 +92,28 @@ order_rejects as (
         'orders' as log,
         reject_reason as reason,
         event_id as row_id,
-        array_concat(
-            make_array(
-                'event_id', event_id,
-                'event_type', event_type,
-                'event_at', cast(event_at as varchar),
-                'order_id', order_id,
-                'line_id', line_id,
-                'buyer_id', buyer_id,
-                'store_id', store_id,
-                'amount', amount,
-                'currency', currency,
-                'product_id', product_id,
-                'category_id', category_id,
-                'quantity', cast(quantity as varchar),
-                'country', country,
-                'reason', reason,
-                'visitor_id', visitor_id
-            ),
-            further_columns
+        with_reading(
+            record,
+            case
+                when has_own_names
+                then make_array(
+                    'event_id', event_id,
+                    'event_type', event_type,
+                    'event_at', cast(event_at as varchar),
+                    'order_id', order_id,
+                    'line_id', line_id,
+                    'buyer_id', buyer_id,
+                    'store_id', store_id,
+                    'amount', amount,
+                    'currency', currency,
+                    'product_id', product_id,
+                    'category_id', category_id,
+                    'quantity', cast(quantity as varchar),
+                    'country', country,
+                    'reason', reason,
+                    'visitor_id', visitor_id
+                )
+            end
         ) as record
     from rejected_events
 )

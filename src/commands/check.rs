@@ -34,7 +34,7 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
     }
     for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
         let mut raw = RawLog::list(log, location, None, None, |_| true).await?;
-        let landed: BTreeSet<_> = raw.landed();
+        let landed: BTreeSet<_> = raw.dates();
         complaints.extend(raw.refuse_wrong_location());
         complaints.extend(raw.validate_schemas(&landed).await?);
         let rows: u64 = landed.iter().map(|dt| raw.rows(*dt)).sum();

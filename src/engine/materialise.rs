@@ -82,6 +82,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Adds rows to a temporary table that exists here, with the tables of a fork. Errors: there is
+    /// no such table.
+    pub async fn materialise_from(&self, fork: &Engine, model: &'static Model) -> Result<()> {
+        let run = async {
+            let frame = fork.plan(model, &Params::new()).await?;
+            self.write_scratch(model, frame).await
+        };
+        let (_, parts) = timed(model.name, Box::pin(run)).await?;
+        let table = self.temporary().get(model.name).cloned();
+        table.with_context(|| format!("{} is not known", model.name))?.add(parts)?;
+        Ok(())
+    }
+
     /// Runs models, each of which may read the ones before it, bucket by bucket. Each bucket has
     /// its own session, in which tables that are split by bucket have this bucket's rows only. So
     /// SQL files need not know buckets. As many buckets run in parallel as there are cores. At the

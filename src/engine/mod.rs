@@ -21,14 +21,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
@@ -38,6 +41,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::location::Location;
 use crate::model::Model;
+use crate::view;
 use scratch::{Scratch, ScratchTable};
 
 /// How the engine splits work and bounds memory. It never changes a row.
@@ -169,6 +173,30 @@ impl Engine {
             .with_allow_dml(false)
             .with_allow_statements(false);
         self.session.sql_with_options(sql, read_only).await
+    }
+
+    /// Plans a view of the job file over the rows of `raw`. Errors: names that are not there; types
+    /// that do not fit.
+    pub async fn plan_view(
+        &self,
+        sql: &str,
+        raw: DataFrame,
+    ) -> datafusion::common::Result<LogicalPlan> {
+        let external = |error: anyhow::Error| DataFusionError::External(error.into());
+        let fork = self.fork().map_err(external)?;
+        fork.session.register_table(view::RAW, raw.into_view())?;
+        fork.session.state().create_logical_plan(sql).await
+    }
+
+    /// No rows with these columns.
+    pub fn nothing(&self, schema: &Schema) -> Result<DataFrame> {
+        let table = MemTable::try_new(Arc::new(schema.clone()), vec![Vec::new()])?;
+        self.read(Arc::new(table))
+    }
+
+    /// The rows of a plan.
+    pub fn frame(&self, plan: LogicalPlan) -> DataFrame {
+        DataFrame::new(self.session.state(), plan)
     }
 
     /// The rows of a registered table.

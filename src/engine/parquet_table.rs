@@ -5,14 +5,16 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetRowSelection,
+};
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
@@ -26,6 +28,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::RowNumber;
+use parquet::arrow::arrow_reader::RowSelection;
 
 use super::read_ahead::ask_ahead;
 use crate::location::{FOOTER_HINT, Kept};
@@ -44,6 +48,8 @@ pub struct DataFile {
     /// The partition column's value in all its rows.
     pub partition: Option<ScalarValue>,
     pub rows: Option<u64>,
+    /// The rows to read. None: all.
+    pub only: Option<RowSelection>,
     /// Known bounds of columns. A file in which no row can match is not opened.
     pub bounds: Bounds,
 }
@@ -59,7 +65,13 @@ pub struct ParquetTable {
     files: Vec<DataFile>,
     readers: Option<Readers>,
     kept: Option<Arc<Kept>>,
+    /// The number of the first file, where rows are numbered.
+    first_number: Option<i64>,
 }
+
+/// The numbers of a row's file and of the row within it, as columns of a numbered table.
+pub const FILE_NUMBER: &str = "#file";
+pub const ROW_NUMBER: &str = "#row";
 
 /// Makes readers of a store's files that replace DataFusion's.
 pub type Readers = fn(Arc<dyn ObjectStore>) -> Arc<dyn ParquetFileReaderFactory>;
@@ -77,7 +89,23 @@ impl ParquetTable {
         let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
         let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
         let schema = Arc::new(Schema::new(fields));
-        ParquetTable { store, schema, scanned, files, readers: None, kept: None }
+        ParquetTable { store, schema, scanned, files, readers: None, kept: None, first_number: None }
+    }
+
+    /// Adds the columns [`FILE_NUMBER`] and [`ROW_NUMBER`]. Files are numbered in turn from `first`.
+    pub fn numbered(self, first: i64) -> ParquetTable {
+        let file = Arc::new(Field::new(FILE_NUMBER, DataType::Int64, false));
+        let row = Field::new(ROW_NUMBER, DataType::Int64, false).with_extension_type(RowNumber);
+        let mut partitions = self.scanned.table_partition_cols().to_vec();
+        partitions.push(file.clone());
+        let row = Arc::new(row);
+        let fields = self.schema.fields().iter().cloned().chain([file, row.clone()]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let scanned = TableSchema::builder(self.scanned.file_schema().clone())
+            .with_table_partition_cols(partitions)
+            .with_virtual_columns(vec![row])
+            .build();
+        ParquetTable { schema, scanned, first_number: Some(first), ..self }
     }
 
     pub fn with_readers(self, readers: Readers) -> ParquetTable {
@@ -90,19 +118,18 @@ impl ParquetTable {
     }
 
     /// Turns positions of columns in queries into positions in scans.
-    fn scanned_positions(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
-        let partitions = self.scanned.table_partition_cols().len();
-        let columns = self.schema.fields().len();
-        let all: Vec<usize> = (0..columns).collect();
+    fn scanned_positions(&self, projection: Option<&Vec<usize>>) -> EngineResult<Vec<usize>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let scanned = self.scanned.table_schema();
         let positions = projection.unwrap_or(&all).iter();
-        positions.map(|position| (position + columns - partitions) % columns).collect()
+        let found = positions.map(|at| Ok(scanned.index_of(self.schema.field(*at).name())?));
+        found.collect()
     }
 
     /// The names of the columns that a scan reads.
-    fn read_columns(&self, projection: Option<&Vec<usize>>) -> Arc<BTreeSet<String>> {
+    fn read_columns(&self, positions: &[usize]) -> Arc<BTreeSet<String>> {
         let columns = self.scanned.file_schema().fields();
-        let positions = self.scanned_positions(projection).into_iter();
-        Arc::new(positions.filter_map(|at| Some(columns.get(at)?.name().clone())).collect())
+        Arc::new(positions.iter().filter_map(|at| Some(columns.get(*at)?.name().clone())).collect())
     }
 
     fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
@@ -116,7 +143,8 @@ impl ParquetTable {
 
     fn statistics(&self, files: &[&DataFile]) -> Statistics {
         let mut statistics = Statistics::new_unknown(self.scanned.table_schema());
-        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
+        let rows = files.iter().map(|file| file.rows.filter(|_| file.only.is_none()));
+        let rows: Option<u64> = rows.sum();
         if let Some(rows) = rows {
             statistics.num_rows = Precision::Exact(rows as usize);
         }
@@ -154,28 +182,42 @@ impl TableProvider for ParquetTable {
             let schema = project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let files: Vec<PartitionedFile> = listed
+        let positions = self.scanned_positions(projection)?;
+        let is_number = |number: i64| ScalarValue::Int64(Some(number));
+        let files: Vec<PartitionedFile> = self
+            .files
             .iter()
-            .map(|file| {
-                let statistics = self.statistics(std::slice::from_ref(file));
-                PartitionedFile::new_from_meta(ObjectMeta {
+            .zip(0..)
+            .filter(|(file, _)| self.may_match(file, filters))
+            .map(|(file, number)| {
+                let statistics = self.statistics(&[file]);
+                let number = self.first_number.map(|first| is_number(first + number));
+                let constants = file.partition.clone().into_iter().chain(number);
+                let read = PartitionedFile::new_from_meta(ObjectMeta {
                     location: file.path.clone(),
                     last_modified: DateTime::<Utc>::UNIX_EPOCH,
                     size: file.size,
                     e_tag: None,
                     version: None,
                 })
-                .with_partition_values(file.partition.clone().into_iter().collect())
-                .with_statistics(Arc::new(statistics))
+                .with_partition_values(constants.collect())
+                .with_statistics(Arc::new(statistics));
+                match &file.only {
+                    Some(rows) => read.with_extension(ParquetRowSelection::new(rows.clone())),
+                    None => read,
+                }
             })
             .collect();
         if let Some(kept) = &self.kept {
             let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
             let files = files.iter().map(|file| file.object_meta.clone());
-            ask_ahead(kept, files, &self.read_columns(projection), &footers);
+            ask_ahead(kept, files, &self.read_columns(&positions), &footers);
         }
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-        let options = state.default_table_options().parquet;
+        let mut options = state.default_table_options().parquet;
+        // The times of INT96 reach farther than nanoseconds do.
+        options.global.coerce_int96 = Some("us".to_owned());
+        options.global.coerce_int96_tz = Some("UTC".to_owned());
         let store = state.runtime_env().object_store(&self.store)?;
         let readers = match self.readers {
             Some(readers) => readers(store),
@@ -191,7 +233,7 @@ impl TableProvider for ParquetTable {
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(self.statistics(&listed))
-            .with_projection_indices(Some(self.scanned_positions(projection)))?
+            .with_projection_indices(Some(positions))?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(scan))

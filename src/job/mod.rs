@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use crate::days::Reach;
 use crate::location::{Location, Stores};
-use crate::raw::{Log, Source};
+use crate::raw::{Log, Reading, Source};
 use crate::reference::TableSource;
 use crate::stop::Stop;
 
@@ -65,6 +65,11 @@ impl Job {
             Log::Clicks => &self.clicks,
             Log::Orders => &self.orders,
         }
+    }
+
+    /// What bears on how raw rows are read.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading { formats: &self.formats, nobody: &self.nobody }
     }
 
     pub fn reach(&self) -> Reach {

@@ -12,6 +12,7 @@ mod outdated;
 mod touched;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use anyhow::Result;
 use chrono::NaiveDate;
@@ -61,13 +62,13 @@ impl<'a> RawState<'a> {
     /// Whether the files have to be looked at to know whether they are the same as before.
     pub fn is_in_doubt(&self, dt: NaiveDate) -> Result<bool> {
         let made = self.made(dt)?;
-        Ok(self.raw.has_landed(dt) && !made.is_some_and(|made| self.is_known(dt, made)))
+        Ok(self.raw.is_there(dt) && !made.is_some_and(|made| self.is_known(dt, made)))
     }
 
     /// What the files of a landing date hold. Empty where it has not landed. Files in doubt must
     /// have been checked.
     fn content(&self, dt: NaiveDate) -> Result<String> {
-        if !self.raw.has_landed(dt) {
+        if !self.raw.is_there(dt) {
             return Ok(String::new());
         }
         let made = self.made(dt)?.filter(|made| self.is_known(dt, made));
@@ -79,7 +80,7 @@ impl<'a> RawState<'a> {
     /// its raw files do.
     pub fn has_clean_ids(&self, job: &Job, dt: NaiveDate) -> Result<bool> {
         Ok(match self.made(dt)? {
-            Some(_) if !self.raw.has_landed(dt) => true,
+            Some(_) if !self.raw.is_there(dt) => true,
             Some(made) => self.why_raw(made, &self.lineage(job, dt)?).is_none(),
             None => false,
         })
@@ -111,7 +112,7 @@ impl<'a> RawState<'a> {
             dates.map(|(date, content)| (date.to_owned(), content.to_owned())).collect()
         };
         let made_before = before(made);
-        let is_landed = |date: &str| date.parse().is_ok_and(|date| self.raw.has_landed(date));
+        let is_landed = |date: &str| date.parse().is_ok_and(|date| self.raw.is_there(date));
         let is_same = |(date, content): (&String, &String)| {
             made_before.get(date) == Some(content) || !is_landed(date)
         };
@@ -131,13 +132,19 @@ pub fn is_of_files(made: &Lineage, tags: &str) -> bool {
 /// The settings that bear on a log's clean rows, as text.
 fn clean_settings(job: &Job, log: Log) -> String {
     let (late_days, nobody) = (job.late_days, &job.nobody);
-    match log {
+    let mut settings = match log {
         Log::Clicks => {
             let formats: Vec<&str> = job.formats.iter().map(Regex::as_str).collect();
             format!("late_days={late_days} nobody={nobody:?} formats={formats:?}")
         }
         Log::Orders => format!("late_days={late_days} nobody={nobody:?} currency={}", job.currency),
+    };
+    for (number, source) in job.log(log).iter().enumerate() {
+        if !source.shape.is_plain() {
+            let _ = write!(settings, " source {number}: {}", source.shape.setting());
+        }
     }
+    settings
 }
 
 /// The versions of some tables. A date that was made with others is outdated: the program makes

@@ -50,7 +50,7 @@ impl LogPlan {
         refresh: Refresh,
     ) -> Result<LogPlan> {
         let landing: BTreeSet<NaiveDate> =
-            raw.landed().into_iter().filter(|dt| from <= *dt).collect();
+            raw.dates().into_iter().filter(|dt| from <= *dt).collect();
         let mut to_clean = BTreeMap::new();
         let mut left_outdated = BTreeMap::new();
         for dt in &landing {
@@ -79,7 +79,7 @@ impl LogPlan {
             }
         }
         let clean = warehouse.table(log.clean_table())?;
-        let is_lost = |dt: &NaiveDate| clean.is_lost(&Partition::of(*dt)) && !raw.has_landed(*dt);
+        let is_lost = |dt: &NaiveDate| clean.is_lost(&Partition::of(*dt)) && !raw.is_there(*dt);
         let lost = clean.dates().into_iter().filter(is_lost).collect();
         Ok(LogPlan { raw, landing, to_clean, left_outdated, lost })
     }
@@ -124,7 +124,7 @@ impl LogPlan {
                 let rows: u64 = chunk.iter().chain([date]).map(|dt| self.raw.rows(*dt)).sum();
                 chunk.len() < CHUNK_DATES
                     && rows <= CHUNK_ROWS
-                    && !between.iter().any(|dt| self.raw.has_landed(dt))
+                    && !between.iter().any(|dt| self.raw.is_there(dt))
             };
             match chunks.last_mut() {
                 Some(chunk) if continues(chunk) => {

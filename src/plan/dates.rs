@@ -153,7 +153,7 @@ pub fn missing_conversions(
     let looked_back_to = DateRange { from: reach.earlier_order_dates(first).from, to };
     let is_missing = |date: &NaiveDate| !report_dates.contains(date) && !made.contains(date);
     let has_landed = |date: &NaiveDate| {
-        reach.landing_of(DateRange::of(*date)).iter().any(|dt| orders.has_landed(dt))
+        reach.landing_of(DateRange::of(*date)).iter().any(|dt| orders.is_there(dt))
     };
     looked_back_to.iter().filter(is_missing).filter(has_landed).collect()
 }

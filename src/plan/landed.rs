@@ -57,7 +57,7 @@ pub fn dates(
     let complaints = logs.iter().filter_map(|raw| {
         let dts = absent.get(&raw.log)?.iter().copied();
         let as_of = as_of.map(|last| format!(" as of {last}")).unwrap_or_default();
-        Some(format!("{}: not landed{as_of}: dt {}", raw.location(), days::describe(dts)))
+        Some(format!("{}: not landed{as_of}: dt {}", raw.name(), days::describe(dts)))
     });
     Err(Stop::wait(complaints.collect()).hint(format!(
         "report dates are local dates of {}; a date needs every UTC landing date it touches, of \

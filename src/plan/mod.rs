@@ -126,7 +126,7 @@ impl Plan {
         let (mut clicks, mut orders) =
             try_join!(list(Log::Clicks, &job.clicks), list(Log::Orders, &job.orders))?;
 
-        let wrong = [&clicks, &orders].into_iter().filter_map(RawLog::refuse_wrong_location);
+        let wrong = [&clicks, &orders].into_iter().flat_map(RawLog::refuse_wrong_location);
         let wrong: Vec<String> = wrong.collect();
         if !wrong.is_empty() && selection != DateSelection::Stale {
             return Err(Stop::fix(wrong).hint("nothing was written; is this the right location?"));
@@ -320,7 +320,7 @@ async fn check_files_in_doubt(
     let check = async |raw: &mut RawLog| {
         let state = RawState { raw, warehouse };
         let mut in_doubt = BTreeSet::new();
-        for dt in raw.landed().range(first..) {
+        for dt in raw.dates().range(first..) {
             if state.is_in_doubt(*dt)? {
                 in_doubt.insert(*dt);
             }

@@ -1,27 +1,32 @@
 //! The columns of the two raw logs, and whether a file's schema can hold them (B1, B2).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
-use datafusion::functions::expr_fn::nullif;
+use datafusion::datasource::physical_plan::parquet::Int96Coercer;
+use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use object_store::ObjectMeta;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
+use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
 use parquet::file::FOOTER_SIZE;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::schema::types::SchemaDescriptor;
 
 use super::guard::{self, STRUCT, Thrift};
+use super::source::{Shape, Source};
 use super::{Log, RawFile, relative};
 use crate::engine::footer;
-use crate::location::Location;
+use crate::engine::functions::text_of;
 
 /// A column: its name, what it is read as, and whether a file must have it.
 pub type Column = (&'static str, Wanted, Presence);
@@ -82,29 +87,37 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// Whether a file's column can be read so. Errors: what is wanted, for a message.
-    fn accepts(self, found: &DataType) -> Result<(), &'static str> {
+    /// Whether a column of this type can be read so. Errors: what is wanted, for a message.
+    pub(super) fn accepts(self, found: &DataType) -> Result<(), String> {
         let found = match found {
             DataType::Dictionary(_, values) => values.as_ref(),
             other => other,
         };
-        let is_string = matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let is_text = found.is_string() || is_bytes(found);
         let accepted = match self {
-            Wanted::Text | Wanted::Id => is_string || found.is_integer(),
+            Wanted::Text | Wanted::Id => is_text || is_whole(found),
             Wanted::Time => matches!(found, DataType::Timestamp(..)),
             Wanted::Amount => found.is_integer() || found.is_decimal(),
-            Wanted::Number => found.is_integer(),
+            Wanted::Number => is_whole(found) || found.is_floating(),
         };
-        match (accepted || found == &DataType::Null, self) {
-            (true, _) => Ok(()),
-            (false, Wanted::Text | Wanted::Id) => Err("a string or an integer"),
-            (false, Wanted::Time) => Err("a timestamp"),
-            (false, Wanted::Amount) if found.is_floating() => {
-                Err("a decimal or an integer: floating point cannot hold money exactly")
-            }
-            (false, Wanted::Amount) => Err("a decimal or an integer"),
-            (false, Wanted::Number) => Err("an integer"),
+        if accepted || found == &DataType::Null {
+            return Ok(());
         }
+        Err(match self {
+            Wanted::Text | Wanted::Id => "a string or an integer".to_owned(),
+            Wanted::Time if found.is_integer() => "a timestamp: in a view, to_timestamp_seconds, \
+                 to_timestamp_millis or to_timestamp_micros makes one of a number"
+                .to_owned(),
+            Wanted::Time if is_text => {
+                "a timestamp: in a view, to_timestamp makes one of a text".to_owned()
+            }
+            Wanted::Time => "a timestamp".to_owned(),
+            Wanted::Amount if found.is_floating() => {
+                "a decimal or an integer: floating point cannot hold money exactly".to_owned()
+            }
+            Wanted::Amount => "a decimal or an integer".to_owned(),
+            Wanted::Number => "an integer".to_owned(),
+        })
     }
 
     /// The column's type in the table `raw.clicks` or `raw.orders`.
@@ -116,7 +129,7 @@ impl Wanted {
         }
     }
 
-    /// Converts a file's column of type `found` to the table's type. The words in `nobody` are no id.
+    /// Converts a column of type `found` to the table's type. The words in `nobody` are no id.
     pub(super) fn expression(
         self,
         column: Expr,
@@ -130,12 +143,32 @@ impl Wanted {
                     nobody.iter().map(|word| lit(ScalarValue::Utf8View(Some(word.clone()))));
                 when(text.clone().in_list(words.collect(), true), text).end()?
             }
-            Wanted::Text | Wanted::Id => nullif(cast(column, DataType::Utf8View), lit("")),
+            Wanted::Text | Wanted::Id => text_of().call(vec![column]),
             Wanted::Amount => cast(column, DataType::Utf8View),
             Wanted::Time => try_cast(within_calendar(column, found)?, instant()),
+            Wanted::Number if found.is_floating() => {
+                when(round(vec![column.clone()]).eq(column.clone()), try_cast(column, DataType::Int64))
+                    .end()?
+            }
             Wanted::Number => try_cast(column, DataType::Int64),
         })
     }
+}
+
+/// Integers, also as decimals without decimals.
+fn is_whole(found: &DataType) -> bool {
+    match found {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => *scale <= 0,
+        other => other.is_integer(),
+    }
+}
+
+pub(super) fn is_bytes(found: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
+    matches!(found, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
 }
 
 /// Moves times outside the calendar (before 0001-01-01 or after 9999-12-31) to its ends. Such rows
@@ -168,63 +201,181 @@ pub(super) fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// What is wrong with a file. Alike troubles of several files are told of together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub file: String,
+    pub text: String,
+}
+
+impl Trouble {
+    /// One complaint for all files of which the same is wrong.
+    pub(super) fn together(troubles: Vec<Trouble>) -> Vec<String> {
+        let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
+        for Trouble { file, text } in troubles {
+            match kinds.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, files)) => files.push(file),
+                None => kinds.push((text, vec![file])),
+            }
+        }
+        let complaint = |(text, files): (String, Vec<String>)| match files.as_slice() {
+            [first] => format!("{first}: {text}"),
+            [first, second] => format!("{first} and {second}: {text}"),
+            [first, others @ ..] => format!("{first} and {} more files: {text}", others.len()),
+            [] => text,
+        };
+        kinds.into_iter().map(complaint).collect()
+    }
+}
+
 /// Reads a file's footer. Errors: the store fails. The inner error lists what is wrong with the
 /// file (B1, B2).
 pub(super) async fn read_schema(
-    location: &Location,
+    source: (usize, &Source),
     log: Log,
+    path: String,
     meta: ObjectMeta,
-) -> Result<Result<RawFile, Vec<String>>> {
+) -> Result<Result<RawFile, Vec<Trouble>>> {
+    let (number, source) = source;
+    let location = &source.location;
     let name = format!("{location}/{}", relative(location, &meta));
+    let trouble = |text: String| Trouble { file: name.clone(), text };
+    let unreadable = |why: &dyn std::fmt::Display| {
+        let why = why.to_string();
+        let why = why.trim_start_matches("Parquet error: ").trim_start_matches("External: ");
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        Ok(Err(vec![trouble(format!("is no readable Parquet file{why}"))]))
+    };
     let size = meta.size;
     let end = footer::read(location.store().as_ref(), &meta.location, size).await;
     let end = end.map_err(|error| anyhow!("{name}: cannot read: {error}"))?;
+    if end.ends_with(b"PARE") {
+        return Ok(Err(vec![trouble("is encrypted, and there are no keys to read it".to_owned())]));
+    }
     let digest = digest_of_footer(&end);
     // In a separate task, because a hostile footer may make the decoder panic: it is a bad file.
     let read = tokio::spawn(async move {
         let footer = ParquetMetaDataReader::new().load_and_finish(Held { end, size }, size).await?;
-        ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
+        let plain = ArrowReaderMetadata::try_new(
+            Arc::new(guard::plain(&footer)?),
+            ArrowReaderOptions::new(),
+        )?;
+        Ok::<_, ParquetError>((footer, plain))
     });
-    let footer = match read.await {
-        Ok(Ok(footer)) => footer,
-        Ok(Err(error)) => {
-            return Ok(Err(vec![format!("{name}: is no readable Parquet file: {error}")]));
-        }
-        Err(_) => return Ok(Err(vec![format!("{name}: is no readable Parquet file")])),
+    let (footer, plain) = match read.await {
+        Ok(Ok(footers)) => footers,
+        Ok(Err(error)) => return unreadable(&error),
+        Err(_) => return unreadable(&""),
     };
-    let rows = match guard::rows(footer.metadata(), size) {
+    let rows = match guard::rows(plain.metadata(), size) {
         Ok(rows) => rows,
-        Err(trouble) => {
-            return Ok(Err(vec![format!("{name}: is no readable Parquet file: {trouble}")]));
-        }
+        Err(trouble) => return unreadable(&trouble),
     };
-    let schema = footer.schema().clone();
-    let mut complaints = Vec::new();
-    for (column, wanted, presence) in log.columns() {
-        let found: Vec<&Field> = schema
-            .fields()
-            .iter()
-            .filter(|field| field.name() == column)
-            .map(AsRef::as_ref)
-            .collect();
-        match found.as_slice() {
-            [] if *presence == Presence::Optional => {}
-            [] => complaints.push(format!("{name}: has no column {column}, which is required")),
-            [field] => {
-                if let Err(wanted) = wanted.accepts(field.data_type()) {
-                    let found = field.data_type();
-                    complaints.push(format!(
-                        "{name}: column {column} is {found}, but wanted is {wanted}"
-                    ));
-                }
-            }
-            _ => complaints.push(format!("{name}: has two columns {column}")),
+    let schema = to_read(plain.schema(), plain.parquet_schema());
+    let uuids = guard::uuids(&footer);
+    let mut file = RawFile {
+        meta,
+        path,
+        source: number,
+        rows,
+        footer: digest,
+        schema,
+        uuids,
+        without_values: BTreeSet::new(),
+    };
+    // Such a file has no rows that could be read in a wrong way.
+    let Shape::Columns(columns) = &source.shape else { return Ok(Ok(file)) };
+    if rows == 0 {
+        return Ok(Ok(file));
+    }
+    let empty = guard::without_values(&footer);
+    let mut troubles = Vec::new();
+    for (ours, wanted, presence) in log.columns() {
+        let theirs = columns.get(*ours).map_or(*ours, String::as_str);
+        let mapped = if theirs == *ours { String::new() } else { format!(" ({ours})") };
+        let count = plain.schema().fields().iter().filter(|field| field.name() == theirs).count();
+        if count > 1 {
+            troubles.push(trouble(format!("has two columns {theirs}")));
+            continue;
         }
+        let Some(found) = find(file.schema.fields(), theirs) else {
+            if columns.contains_key(*ours) {
+                continue;
+            }
+            let near = near_misses(file.schema.fields(), ours, columns);
+            if let Some(near) = near.first() {
+                troubles.push(trouble(format!(
+                    "has no column {ours}, but {near}: if that is what it is, say so with \
+                     columns = {{ {ours} = \"{near}\" }}"
+                )));
+            } else if *presence == Presence::Required {
+                troubles.push(trouble(format!("has no column {ours}, which is required")));
+            }
+            continue;
+        };
+        let Err(wanted) = wanted.accepts(found.data_type) else { continue };
+        if empty.contains(&found.names.join(".")) {
+            file.without_values.insert(*ours);
+            continue;
+        }
+        let shown = shown(&footer, &found.names, found.data_type);
+        troubles.push(trouble(format!(
+            "column {theirs}{mapped} is {shown}, but wanted is {wanted}"
+        )));
     }
-    match complaints.is_empty() {
-        true => Ok(Ok(RawFile { meta, rows, footer: digest, schema: as_views(&schema) })),
-        false => Ok(Err(complaints)),
+    Ok(if troubles.is_empty() { Ok(file) } else { Err(troubles) })
+}
+
+/// The type of a column as its writer meant it, for messages.
+fn shown(footer: &ParquetMetaData, names: &[String], found: &DataType) -> String {
+    let file = footer.file_metadata();
+    let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata());
+    let shown = schema.ok().and_then(|schema| {
+        let mut found = schema.field_with_name(names.first()?).ok()?.data_type().clone();
+        for name in &names[1..] {
+            let DataType::Struct(fields) = &found else { return None };
+            found = fields.find(name)?.1.data_type().clone();
+        }
+        Some(found)
+    });
+    shown.unwrap_or_else(|| found.clone()).to_string()
+}
+
+/// A column of a file: the names that lead to it, more than one where it is in a struct.
+pub(super) struct Found<'a> {
+    pub names: Vec<String>,
+    pub data_type: &'a DataType,
+}
+
+/// Finds a column by its name. Where no column has that name, a dot steps into a struct (I1).
+pub(super) fn find<'a>(fields: &'a Fields, name: &str) -> Option<Found<'a>> {
+    if let Some((_, field)) = fields.find(name) {
+        return Some(Found { names: vec![name.to_owned()], data_type: field.data_type() });
     }
+    name.match_indices('.').find_map(|(dot, _)| {
+        let (outer, inner) = (&name[..dot], &name[dot + 1..]);
+        let DataType::Struct(within) = fields.find(outer)?.1.data_type() else { return None };
+        let mut found = find(within, inner)?;
+        found.names.insert(0, outer.to_owned());
+        Some(found)
+    })
+}
+
+/// The columns whose names differ from `name` in case, blanks, underscores, hyphens or camel case
+/// only (B2), and that the job file does not map.
+fn near_misses<'a>(
+    fields: &'a Fields,
+    name: &str,
+    mapped: &BTreeMap<String, String>,
+) -> Vec<&'a str> {
+    let letters = |text: &str| -> String {
+        text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let names = fields.iter().map(|field| field.name().as_str());
+    names
+        .filter(|found| *found != name && letters(found) == letters(name))
+        .filter(|found| !mapped.values().any(|theirs| theirs == found))
+        .collect()
 }
 
 /// The end of a file, which has its footer. The decoder asks for the footer's length, then for the
@@ -259,14 +410,19 @@ fn digest_of_footer(end: &[u8]) -> String {
     digest.to_hex().as_str()[..32].to_owned()
 }
 
-/// The schema to read a file with. Strings are views, which are not copied. Metadata is dropped, so
-/// that files that differ in nothing else are read together. Columns that share a name are dropped,
-/// because they cannot be told apart. Known columns are not among them.
-fn as_views(schema: &Schema) -> SchemaRef {
+/// The schema to read a file with. Bytes are views, which are not copied. Times of INT96 are in
+/// microseconds. Metadata is dropped, so that files that differ in nothing else are read together.
+/// Columns that share a name are dropped, because they cannot be told apart. Known columns are not
+/// among them.
+fn to_read(schema: &Schema, parquet: &SchemaDescriptor) -> SchemaRef {
+    let coerced = Int96Coercer::new(parquet, schema, &TimeUnit::Microsecond)
+        .with_timezone(Some("UTC".into()))
+        .coerce();
+    let schema = coerced.as_ref().unwrap_or(schema);
     let count = |name: &str| schema.fields().iter().filter(|field| field.name() == name).count();
     let fields = schema.fields().iter().filter(|field| count(field.name()) == 1).map(|field| {
         let data_type = match field.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
             other => other.clone(),
         };
         Field::new(field.name(), data_type, true)

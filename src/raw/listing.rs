@@ -1,4 +1,5 @@
-//! Which landing dates of a log have landed, and the objects in their folders.
+//! What lies in the folders of a source: the data files of each landing date, whether the date has
+//! landed, and what lies there that is not read (B5).
 //!
 //! An object store lists a whole log in about one request, and a request takes long. A disk lists one
 //! folder after the other, and a walk through all of them takes long.
@@ -7,46 +8,169 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use chrono::NaiveDate;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, try_join};
 use object_store::ObjectMeta;
-use object_store::path::Path;
 
+use super::delta;
+use super::layout::{Layout, Named};
+use super::source::Source;
+use crate::days::{self, DateRange};
 use crate::location::{Location, in_parallel};
+use crate::stop::Stop;
 
 /// Objects that a store lists with one request.
 const PAGE: usize = 1000;
 
+/// The last hour of a day.
+const LAST_HOUR: u32 = 23;
+
+/// The object by which Spark, Hive and others say that a folder is complete.
+const SUCCESS: &str = "_SUCCESS";
+
+/// What lies in a source.
+#[derive(Debug, Default)]
 pub struct Listing {
     /// Whether there is a folder of any landing date, wanted or not.
     pub has_dates: bool,
-    /// The objects in the folders of the wanted dates themselves, sorted by name. None is empty.
-    pub landed: BTreeMap<NaiveDate, Vec<ObjectMeta>>,
+    /// The wanted dates whose folders hold anything.
+    pub dates: BTreeMap<NaiveDate, Landing>,
+    /// Folders beside those of the landing dates that look like dates in another spelling.
+    pub alike: Tally,
+    /// Whether the log of a Delta table says which files there are.
+    pub is_delta: bool,
 }
 
-/// Lists the dates from `from` on that are wanted. Errors: the store fails.
+/// What lies in the folders of a landing date.
+#[derive(Debug, Default)]
+pub struct Landing {
+    /// The data files, sorted by their names below the date's folder.
+    pub files: Vec<(String, ObjectMeta)>,
+    pub has_landed: bool,
+    /// Objects that are no data by their names.
+    pub names: Tally,
+    /// Objects in sub-folders, and above the folders of the hours.
+    pub folders: Tally,
+    /// The hours that have landed. Without hours, the whole date is hour 23.
+    hours: BTreeSet<u32>,
+}
+
+/// So many, and one of them by name.
+#[derive(Debug, Default, Clone)]
+pub struct Tally {
+    pub count: u64,
+    pub first: Option<String>,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| name.to_owned());
+    }
+
+    pub fn merge(&mut self, other: &Tally) {
+        self.count += other.count;
+        self.first = self.first.take().or_else(|| other.first.clone());
+    }
+}
+
+/// Lists the dates from `from` on that are wanted. Errors: exit 2 where the root is a table of a
+/// format that is not read; exit 1 when the store fails.
 pub async fn list(
-    location: &Location,
+    source: &Source,
     from: Option<NaiveDate>,
     wanted: impl Fn(NaiveDate) -> bool,
-) -> Result<Listing> {
+) -> Result<Listing, Stop> {
     let is_wanted = |date: NaiveDate| from.is_none_or(|from| from <= date) && wanted(date);
-    if location.local_path().is_none()
-        && let Some(listing) = all_at_once(location, from, is_wanted).await?
-    {
-        return Ok(listing);
+    // The next date tells that the one before is complete, where there are hours.
+    let is_of_interest = |date: NaiveDate| {
+        is_wanted(date) || source.layout.has_hours() && is_wanted(days::minus(date, 1)) && wanted(date)
+    };
+    let location = &source.location;
+    let at_once = async {
+        match location.local_path() {
+            None => all_at_once(source, from, &is_of_interest).await,
+            Some(_) => Ok(None),
+        }
+    };
+    let ((_, folders), at_once) = try_join!(location.list(), at_once)?;
+    if folders.iter().any(|folder| folder == delta::LOG) {
+        return delta::list(source, from, is_wanted).await;
     }
-    folder_by_folder(location, is_wanted).await
+    if let Some(format) = other_format(location, &folders).await? {
+        return Err(Stop::fix_one(format!(
+            "{location}: is {format}, which is not read as a log: its folders also hold rows that \
+             were removed"
+        ))
+        .hint("export the rows as Parquet files, in a folder per landing date"));
+    }
+    let mut listing = match at_once {
+        Some(mut listing) => {
+            // What comes before the first date that was asked for is only in the other listing.
+            listing.alike = Tally::default();
+            folders.iter().for_each(|folder| note_alike(&mut listing, &source.layout, 0, folder, folder));
+            listing
+        }
+        None => walk(source, folders, from, &is_of_interest).await?,
+    };
+    listing.has_dates |= !listing.dates.is_empty();
+    for landing in listing.dates.values_mut() {
+        landing.files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    decide_landed(&mut listing, source.layout.has_hours(), source.marker.is_some());
+    listing.dates.retain(|date, _| is_wanted(*date));
+    Ok(listing)
+}
+
+/// I3: the last hour landed, or a later one did. With a marker only the last hour counts.
+fn decide_landed(listing: &mut Listing, has_hours: bool, has_marker: bool) {
+    let follows = |date: &NaiveDate| {
+        let next = listing.dates.get(&days::next(*date));
+        has_hours && !has_marker && next.is_some_and(|next| !next.hours.is_empty())
+    };
+    let landed: Vec<NaiveDate> = listing
+        .dates
+        .iter()
+        .filter(|(date, landing)| landing.hours.contains(&LAST_HOUR) || follows(date))
+        .map(|(date, _)| *date)
+        .collect();
+    for date in landed {
+        if let Some(landing) = listing.dates.get_mut(&date) {
+            landing.has_landed = true;
+        }
+    }
+}
+
+/// A table format whose folders hold more than its rows.
+async fn other_format(location: &Location, folders: &[String]) -> Result<Option<&'static str>> {
+    if folders.iter().any(|folder| folder == ".hoodie") {
+        return Ok(Some("a Hudi table"));
+    }
+    if folders.iter().any(|folder| folder == "metadata") {
+        let (objects, _) = location.child("metadata").list().await?;
+        let is_metadata = |object: &ObjectMeta| {
+            object.location.filename().is_some_and(|name| name.ends_with(".metadata.json"))
+        };
+        if objects.iter().any(is_metadata) {
+            return Ok(Some("an Iceberg table"));
+        }
+    }
+    Ok(None)
 }
 
 /// With one request. None where it would take more, or where no date is found.
 async fn all_at_once(
-    location: &Location,
+    source: &Source,
     from: Option<NaiveDate>,
-    is_wanted: impl Fn(NaiveDate) -> bool,
+    is_wanted: &impl Fn(NaiveDate) -> bool,
 ) -> Result<Option<Listing>> {
+    let location = &source.location;
     // The names of a folder's objects come after the folder's own.
-    let first = from.map(|date| date.to_string()).unwrap_or_default();
-    let before = location.child(&format!("dt={first}"));
+    let first = from.map(|date| source.layout.first_name(date));
+    let before = match first {
+        Some(Some(first)) => location.child(&first),
+        Some(None) => location.clone(),
+        None => location.child(source.layout.literal_start()),
+    };
     let objects = location.store().list_with_offset(Some(location.path()), before.path());
     let objects: Vec<ObjectMeta> = objects
         .take(PAGE)
@@ -56,63 +180,177 @@ async fn all_at_once(
     if objects.len() == PAGE {
         return Ok(None);
     }
-    let mut listing = Listing { has_dates: false, landed: BTreeMap::new() };
+    let mut listing = Listing::default();
     for object in objects {
-        let Some((date, place)) = place(location.path(), &object) else { continue };
-        listing.has_dates = true;
-        if place == Place::Folder && is_wanted(date) {
-            listing.landed.entry(date).or_default().push(object);
-        }
-    }
-    for objects in listing.landed.values_mut() {
-        objects.sort_by(|one, other| one.location.cmp(&other.location));
+        note(&mut listing, source, object, is_wanted);
     }
     Ok(listing.has_dates.then_some(listing))
 }
 
-async fn folder_by_folder(
-    location: &Location,
-    is_wanted: impl Fn(NaiveDate) -> bool,
+/// Folder by folder down to the dates, then all that lies below each wanted date.
+async fn walk(
+    source: &Source,
+    folders: Vec<String>,
+    from: Option<NaiveDate>,
+    is_wanted: &impl Fn(NaiveDate) -> bool,
 ) -> Result<Listing> {
-    let (_, folders) = location.list().await?;
-    let all: BTreeSet<NaiveDate> = folders.iter().filter_map(|folder| date_of(folder)).collect();
-    let has_dates = !all.is_empty();
-    let dates: Vec<NaiveDate> = all.into_iter().filter(|date| is_wanted(*date)).collect();
-    let listings = in_parallel(dates.clone(), async |date| {
-        let (mut objects, _) = location.child(&folder_of(date)).list().await?;
-        objects.retain(|object| {
-            place(location.path(), object).is_some_and(|(_, place)| place == Place::Folder)
+    let Source { location, layout, .. } = source;
+    let mut listing = Listing::default();
+    let mut level: Vec<(String, Named)> = Vec::new();
+    let read = |listing: &mut Listing, above: &str, named: Named, depth, folders: Vec<String>| {
+        let mut found = Vec::new();
+        for folder in folders {
+            let path = if above.is_empty() { folder.clone() } else { format!("{above}/{folder}") };
+            match layout.read(depth, &folder, named) {
+                Some(named) => {
+                    let is_near = named.may_be_within(from, None);
+                    listing.has_dates |= named.date().is_some() || !is_near;
+                    if is_near {
+                        found.push((path, named));
+                    }
+                }
+                None => note_alike(listing, layout, depth, &folder, &path),
+            }
+        }
+        found
+    };
+    level.extend(read(&mut listing, "", Named::default(), 0, folders));
+    for depth in 1..layout.date_depth() {
+        let below = in_parallel(level, async |(path, named)| {
+            let (_, folders) = location.child(&path).list().await?;
+            Ok((path, named, folders))
         });
-        Ok(objects)
+        level = Vec::new();
+        for (path, named, folders) in below.await? {
+            level.extend(read(&mut listing, &path, named, depth, folders));
+        }
+    }
+    level.retain(|(_, named)| named.date().is_some_and(is_wanted));
+    let is_deep = layout.depth() > layout.date_depth();
+    let objects = in_parallel(level, async |(path, _)| {
+        let folder = location.child(&path);
+        match folder.local_path().is_some() && !is_deep {
+            // A disk is not asked for what lies in folders that writers hide.
+            true => {
+                let (mut objects, folders) = folder.list().await?;
+                for hidden in folders.iter().filter(|folder| !is_hidden(folder)) {
+                    objects.extend(all_below(&folder.child(hidden)).await?);
+                }
+                Ok(objects)
+            }
+            false => all_below(&folder).await,
+        }
     });
-    let landed = dates.into_iter().zip(listings.await?);
-    Ok(Listing { has_dates, landed: landed.filter(|(_, objects)| !objects.is_empty()).collect() })
+    for object in objects.await?.into_iter().flatten() {
+        note(&mut listing, source, object, is_wanted);
+    }
+    Ok(listing)
 }
 
-#[derive(PartialEq, Eq)]
-enum Place {
-    /// In the folder of its date itself.
-    Folder,
-    /// Elsewhere below a folder that names a date: in a folder within it, or the date is not written
-    /// as the job would.
-    Elsewhere,
+async fn all_below(folder: &Location) -> Result<Vec<ObjectMeta>> {
+    let objects = folder.store().list(Some(folder.path()));
+    objects.try_collect().await.with_context(|| format!("{folder}: cannot list"))
 }
 
-/// The date below whose folder an object lies. None for others, and for the empty objects by which
-/// some tools mark a folder: a store names them like the folder.
-fn place(log: &Path, object: &ObjectMeta) -> Option<(NaiveDate, Place)> {
-    let mut parts = object.location.prefix_match(log)?;
-    let folder = parts.next()?;
-    let date = date_of(folder.as_ref())?;
-    parts.next()?;
-    let is_itself = parts.next().is_none() && folder.as_ref() == folder_of(date);
-    Some((date, if is_itself { Place::Folder } else { Place::Elsewhere }))
+fn is_hidden(name: &str) -> bool {
+    name.starts_with(['_', '.'])
 }
 
-fn folder_of(date: NaiveDate) -> String {
-    format!("dt={date}")
+fn note_alike(listing: &mut Listing, layout: &Layout, depth: usize, folder: &str, path: &str) {
+    if layout.is_alike(depth, folder) {
+        listing.alike.add(path);
+    }
 }
 
-fn date_of(folder: &str) -> Option<NaiveDate> {
-    folder.strip_prefix("dt=")?.parse().ok()
+/// Notes an object of the source in the landing date below whose folder it lies.
+fn note(
+    listing: &mut Listing,
+    source: &Source,
+    object: ObjectMeta,
+    is_wanted: &impl Fn(NaiveDate) -> bool,
+) {
+    let layout = &source.layout;
+    let Some(parts) = object.location.prefix_match(source.location.path()) else { return };
+    let mut folders: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+    let Some(name) = folders.pop() else { return };
+    let mut named = Named::default();
+    let mut depth = 0;
+    for folder in folders.iter().take(layout.depth()) {
+        match layout.read(depth, folder, named) {
+            Some(read) => named = read,
+            None => break,
+        }
+        depth += 1;
+    }
+    let Some(date) = named.date() else {
+        if let Some(folder) = folders.get(depth) {
+            note_alike(listing, layout, depth, folder, &folders[..=depth].join("/"));
+        }
+        return;
+    };
+    listing.has_dates = true;
+    if !is_wanted(date) {
+        return;
+    }
+    let below = folders[layout.date_depth().min(folders.len())..].join("/");
+    let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+    let others = &folders[depth..];
+    if others.iter().any(|folder| is_hidden(folder)) {
+        return;
+    }
+    // Some tools mark a folder by an empty object of its name.
+    let is_folder = object.size == 0 && !is_hidden(&name) && !is_data(source, &name);
+    if is_folder {
+        return;
+    }
+    let landing = listing.dates.entry(date).or_default();
+    if !others.is_empty() || depth < layout.depth() {
+        if !is_hidden(&name) {
+            landing.folders.add(&path);
+        }
+        return;
+    }
+    let hour = named.hour.unwrap_or(LAST_HOUR);
+    let is_marker = source.marker.as_deref() == Some(name.as_str());
+    let is_data = is_data(source, &name) && !is_marker;
+    let has_landed = match &source.marker {
+        Some(_) => is_marker,
+        None => is_data || name == SUCCESS,
+    };
+    if has_landed {
+        landing.hours.insert(hour);
+    }
+    if is_data {
+        landing.files.push((path, object));
+    } else if !is_hidden(&name) && !is_marker {
+        landing.names.add(&path);
+    }
+}
+
+fn is_data(source: &Source, name: &str) -> bool {
+    !is_hidden(name) && name.ends_with(&source.suffix)
+}
+
+impl Listing {
+    /// The dates of a table's log, each with the files that are not removed. A date without rows has
+    /// landed when a later one has some.
+    pub fn of_delta(
+        dates: BTreeMap<NaiveDate, Vec<(String, ObjectMeta)>>,
+        from: Option<NaiveDate>,
+        wanted: impl Fn(NaiveDate) -> bool,
+    ) -> Listing {
+        let first = dates.keys().next().copied();
+        let span = from.or(first).zip(dates.keys().next_back().copied());
+        let landed = span.into_iter().flat_map(|(from, to)| DateRange { from, to }.iter());
+        let mut listing =
+            Listing { has_dates: first.is_some(), is_delta: true, ..Listing::default() };
+        for date in landed.filter(|date| wanted(*date)) {
+            listing.dates.insert(date, Landing { has_landed: true, ..Landing::default() });
+        }
+        for (date, mut files) in dates {
+            files.sort_by(|(one, _), (other, _)| one.cmp(other));
+            listing.dates.entry(date).or_default().files = files;
+        }
+        listing
+    }
 }

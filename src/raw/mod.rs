@@ -4,6 +4,7 @@
 //! Refuses to know which rows are valid: SQL decides that.
 
 mod columns;
+mod delta;
 mod guard;
 mod layout;
 mod link_key;
@@ -18,6 +19,7 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
+use futures::future::try_join_all;
 use object_store::ObjectMeta;
 
 use crate::days::days_since_1970;
@@ -25,7 +27,9 @@ use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 pub use layout::Layout;
 pub use link_key::{LinkFormats, link_key};
-use listing::Listing;
+use columns::Trouble;
+use listing::{Landing, Listing};
+pub use rows::Reading;
 pub use source::{Shape, Source};
 
 /// Which of the two logs.
@@ -61,84 +65,115 @@ impl Log {
 #[derive(Debug, Clone)]
 pub struct RawFile {
     pub meta: ObjectMeta,
+    /// Its name below the folder of its landing date.
+    path: String,
+    /// The position of its source.
+    source: usize,
     pub rows: u64,
     /// A digest of its footer (D8).
     footer: String,
     schema: SchemaRef,
+    /// The columns that hold UUIDs, by their dotted names.
+    uuids: BTreeSet<String>,
+    /// Those of our columns that have another type and no value in this file.
+    without_values: BTreeSet<&'static str>,
 }
 
-/// A run's fixed view of one log: what had landed when the run listed it.
+/// A run's fixed view of one log: what lay there when the run listed it.
 pub struct RawLog {
     pub log: Log,
-    location: Location,
-    /// Whether there is a folder of any landing date, wanted or not.
-    has_dates: bool,
-    landed: BTreeMap<NaiveDate, Vec<ObjectMeta>>,
+    sources: Vec<Source>,
+    /// Of each source.
+    listings: Vec<Listing>,
     checked: BTreeMap<NaiveDate, Vec<RawFile>>,
 }
 
 impl RawLog {
     /// Lists the log's landing dates from `from` up to `as_of` that `wanted` accepts, and their
-    /// files. Errors: the store fails.
+    /// files. Errors: exit 2 where a source is a table of a format that is not read; exit 1 when the
+    /// store fails.
     pub async fn list(
         log: Log,
         sources: &[Source],
         from: Option<NaiveDate>,
         as_of: Option<NaiveDate>,
         wanted: impl Fn(NaiveDate) -> bool,
-    ) -> Result<RawLog> {
-        let location = &sources[0].location;
+    ) -> Result<RawLog, Stop> {
         let is_wanted = |date| as_of.is_none_or(|last| date <= last) && wanted(date);
-        let Listing { has_dates, landed } = listing::list(location, from, is_wanted).await?;
-        landed.values().flatten().for_each(|object| location.announce(object));
-        Ok(RawLog { has_dates, landed, ..RawLog::unlisted(log, sources) })
+        let listings = sources.iter().map(|source| listing::list(source, from, is_wanted));
+        let listings = try_join_all(listings).await?;
+        for (source, listing) in sources.iter().zip(&listings) {
+            let files = listing.dates.values().flat_map(|landing| &landing.files);
+            files.for_each(|(_, object)| source.location.announce(object));
+        }
+        Ok(RawLog { listings, ..RawLog::unlisted(log, sources) })
     }
 
     /// The log as if nothing had landed, without a look at it.
     pub fn unlisted(log: Log, sources: &[Source]) -> RawLog {
-        let location = &sources[0].location;
         RawLog {
             log,
-            location: location.clone(),
-            has_dates: false,
-            landed: BTreeMap::new(),
+            sources: sources.to_vec(),
+            listings: sources.iter().map(|_| Listing::default()).collect(),
             checked: BTreeMap::new(),
         }
     }
 
-    pub fn location(&self) -> &Location {
-        &self.location
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
     }
 
-    /// A log without any landing date is a wrong location (D2). Returns the complaint, or none.
-    pub fn refuse_wrong_location(&self) -> Option<String> {
-        let complaint = || {
+    /// The locations of its sources, for messages.
+    pub fn name(&self) -> String {
+        let names: Vec<&str> = self.sources.iter().map(|source| source.location.name()).collect();
+        names.join(" and ")
+    }
+
+    /// A log without any landing date is a wrong location (D2). Returns the complaints.
+    pub fn refuse_wrong_location(&self) -> Vec<String> {
+        let wrong = self.sources.iter().zip(&self.listings).filter(|(_, found)| !found.has_dates);
+        let complaint = |(source, found): (&Source, &Listing)| {
+            let example = source.layout.folder_of(EXAMPLE, source.layout.has_hours().then_some(23));
+            let instead = match &found.alike.first {
+                Some(alike) => format!("; there is {alike}, which is no such name"),
+                None => String::new(),
+            };
             format!(
-                "{}: has no landing date at all, no folder such as dt=2026-05-01 ([input] {})",
-                self.location,
+                "{}: has no landing date at all, no folder such as {example} ([input] {}{instead})",
+                source.location,
                 self.log.name()
             )
         };
-        (!self.has_dates).then(complaint)
+        wrong.map(complaint).collect()
     }
 
-    /// The landing dates whose folder itself has at least one object.
-    pub fn landed(&self) -> BTreeSet<NaiveDate> {
-        self.landed.keys().copied().collect()
+    /// The landing dates of which anything lies there, landed or not.
+    pub fn dates(&self) -> BTreeSet<NaiveDate> {
+        let is_there = |landing: &&Landing| landing.has_landed || !landing.files.is_empty();
+        let dates = self.listings.iter().flat_map(|listing| &listing.dates);
+        dates.filter(|(_, landing)| is_there(landing)).map(|(date, _)| *date).collect()
     }
 
+    /// Whether anything of a landing date lies there, landed or not.
+    pub fn is_there(&self, dt: NaiveDate) -> bool {
+        self.landings(dt).any(|landing| landing.has_landed || !landing.files.is_empty())
+    }
+
+    /// Whether a landing date has landed in each source (D2, I3).
     pub fn has_landed(&self, dt: NaiveDate) -> bool {
-        self.landed.contains_key(&dt)
+        let has_landed = |listing: &Listing| {
+            listing.dates.get(&dt).is_some_and(|landing| landing.has_landed)
+        };
+        self.listings.iter().all(has_landed)
     }
 
-    /// The Parquet files of a landing date, sorted by name.
+    fn landings(&self, dt: NaiveDate) -> impl Iterator<Item = &Landing> {
+        self.listings.iter().filter_map(move |listing| listing.dates.get(&dt))
+    }
+
+    /// The data files of a landing date, source by source, sorted by name.
     pub fn files(&self, dt: NaiveDate) -> impl Iterator<Item = &ObjectMeta> {
-        let is_data = |meta: &&ObjectMeta| {
-            meta.location
-                .filename()
-                .is_some_and(|name| !name.starts_with(['_', '.']) && name.ends_with(".parquet"))
-        };
-        self.landed.get(&dt).map(Vec::as_slice).unwrap_or_default().iter().filter(is_data)
+        self.landings(dt).flat_map(|landing| &landing.files).map(|(_, meta)| meta)
     }
 
     /// Reads the schema of every file of these dates, each once. Returns the complaints (B1, B2).
@@ -147,23 +182,33 @@ impl RawLog {
         &mut self,
         dates: &BTreeSet<NaiveDate>,
     ) -> Result<Vec<String>, Stop> {
-        let unchecked: Vec<(NaiveDate, ObjectMeta)> = dates
-            .iter()
-            .filter(|date| !self.checked.contains_key(date))
-            .flat_map(|date| self.files(*date).map(|meta| (*date, meta.clone())))
-            .collect();
-        let location = &self.location;
+        let mut unchecked = Vec::new();
+        for date in dates.iter().filter(|date| !self.checked.contains_key(date)) {
+            for (source, listing) in self.listings.iter().enumerate() {
+                let files = listing.dates.get(date).into_iter().flat_map(|landing| &landing.files);
+                unchecked.extend(files.map(|(path, meta)| (*date, source, path.clone(), meta.clone())));
+            }
+        }
         let log = self.log;
-        let read = in_parallel(unchecked, async |(date, meta)| {
-            Ok((date, columns::read_schema(location, log, meta).await?))
+        let sources = &self.sources;
+        let read = in_parallel(unchecked, async |(date, number, path, meta)| {
+            let source = (number, &sources[number]);
+            Ok((date, columns::read_schema(source, log, path, meta).await?))
         });
-        let mut complaints = Vec::new();
+        let mut troubles = Vec::new();
         let mut checked: BTreeMap<NaiveDate, Vec<RawFile>> = BTreeMap::new();
         for (date, file) in read.await? {
             match file {
                 Ok(file) => checked.entry(date).or_default().push(file),
-                Err(troubles) => complaints.extend(troubles),
+                Err(of_file) => troubles.extend(of_file),
             }
+        }
+        let mut complaints = Trouble::together(troubles);
+        if complaints.is_empty() {
+            let files = checked.iter().flat_map(|(date, files)| files.iter().map(|file| (*date, file)));
+            let files: Vec<(NaiveDate, &RawFile)> = files.collect();
+            complaints.extend(self.unmapped(&files));
+            complaints.extend(self.view_troubles(&files).await?);
         }
         if complaints.is_empty() {
             for date in dates {
@@ -174,20 +219,54 @@ impl RawLog {
         Ok(complaints)
     }
 
+    /// Names of the job file that no file of their source has (I1, B2).
+    fn unmapped(&self, files: &[(NaiveDate, &RawFile)]) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let Shape::Columns(columns) = &source.shape else { continue };
+            let own = files.iter().filter(|(_, file)| file.source == number && file.rows > 0);
+            let own: Vec<&RawFile> = own.map(|(_, file)| *file).collect();
+            let Some(first) = own.first() else { continue };
+            for (ours, theirs) in columns {
+                if own.iter().all(|file| columns::find(file.schema.fields(), theirs).is_none()) {
+                    let names: Vec<&str> =
+                        first.schema.fields().iter().map(|field| field.name().as_str()).collect();
+                    complaints.push(format!(
+                        "{}: no file has the column {theirs}, which the job file says is {ours}; \
+                         there are {}",
+                        source.location,
+                        names.join(", ")
+                    ));
+                }
+            }
+        }
+        complaints
+    }
+
     /// Whether there is nothing to read of a landing date, or its schemas have been read.
     pub fn is_checked(&self, dt: NaiveDate) -> bool {
-        self.checked.contains_key(&dt) || !self.has_landed(dt)
+        self.checked.contains_key(&dt) || !self.is_there(dt)
+    }
+
+    /// Whether rows come out of a view, so that files do not tell how many there are.
+    pub fn has_view(&self) -> bool {
+        self.sources.iter().any(|source| source.shape.view().is_some())
     }
 
     /// What the store says about the files of a landing date: a digest of names, sizes and tags. Equal
     /// ones mean equal files, and copies differ.
     pub fn tags(&self, dt: NaiveDate) -> String {
-        digest(self.files(dt).map(|file| {
-            let version = match &file.e_tag {
-                Some(tag) => tag.clone(),
-                None => file.last_modified.to_rfc3339(),
-            };
-            format!("{} {} {version}", name(file), file.size)
+        let landings = self.listings.iter().enumerate().filter_map(|(source, listing)| {
+            Some((source, listing.dates.get(&dt)?))
+        });
+        digest(landings.flat_map(|(source, landing)| {
+            landing.files.iter().map(move |(path, file)| {
+                let version = match &file.e_tag {
+                    Some(tag) => tag.clone(),
+                    None => file.last_modified.to_rfc3339(),
+                };
+                format!("{} {} {version}", of_source(source, path), file.size)
+            })
         }))
     }
 
@@ -195,19 +274,31 @@ impl RawLog {
     /// their schemas have not been checked.
     pub fn contents(&self, dt: NaiveDate) -> Option<String> {
         let files = self.checked.get(&dt)?.iter();
-        Some(digest(
-            files.map(|file| format!("{} {} {}", name(&file.meta), file.meta.size, file.footer)),
-        ))
+        Some(digest(files.map(|file| {
+            let name = of_source(file.source, &file.path);
+            format!("{name} {} {}", file.meta.size, file.footer)
+        })))
     }
 
-    /// The raw rows of a checked landing date, from the footers of its files.
+    /// The rows of a checked landing date's files, from their footers. Other rows may come out of a
+    /// view.
     pub fn rows(&self, dt: NaiveDate) -> u64 {
         self.checked.get(&dt).into_iter().flatten().map(|file| file.rows).sum()
     }
 }
 
-fn name(file: &ObjectMeta) -> &str {
-    file.location.filename().unwrap_or_default()
+/// A landing date for messages.
+const EXAMPLE: NaiveDate = match NaiveDate::from_ymd_opt(2026, 5, 1) {
+    Some(date) => date,
+    None => NaiveDate::MIN,
+};
+
+/// A file's name among those of a landing date. The first source is not named.
+fn of_source(source: usize, path: &str) -> String {
+    match source {
+        0 => path.to_owned(),
+        number => format!("{number}:{path}"),
+    }
 }
 
 fn digest(parts: impl Iterator<Item = String>) -> String {
@@ -225,22 +316,15 @@ fn relative(location: &Location, meta: &ObjectMeta) -> String {
     path.strip_prefix(location.path().as_ref()).unwrap_or(path).trim_start_matches('/').to_owned()
 }
 
-/// The rows of `raw.row_counts`, for the audit that nothing is lost (C4).
-pub fn row_counts(logs: &[(&RawLog, BTreeSet<NaiveDate>)]) -> Result<RecordBatch> {
-    let mut dates = Vec::new();
-    let mut names = Vec::new();
-    let mut rows = Vec::new();
-    for (log, landing) in logs {
-        for dt in landing {
-            dates.push(days_since_1970(*dt));
-            names.push(log.log.name());
-            rows.push(log.rows(*dt) as i64);
-        }
-    }
+/// The rows of `raw.row_counts`, for the audit that nothing is lost (C4): how many rows of a log
+/// each landing date has.
+pub fn row_counts(log: Log, rows: &BTreeMap<NaiveDate, u64>) -> Result<RecordBatch> {
+    let days = rows.keys().map(|dt| days_since_1970(*dt));
+    let counts = rows.values().map(|rows| i64::try_from(*rows));
     let columns: [(&str, ArrayRef); 3] = [
-        ("dt", Arc::new(Date32Array::from(dates))),
-        ("log", Arc::new(StringArray::from(names))),
-        ("raw_rows", Arc::new(Int64Array::from(rows))),
+        ("dt", Arc::new(Date32Array::from_iter_values(days))),
+        ("log", Arc::new(StringArray::from(vec![log.name(); rows.len()]))),
+        ("raw_rows", Arc::new(Int64Array::from(counts.collect::<Result<Vec<_>, _>>()?))),
     ];
     Ok(RecordBatch::try_from_iter(columns)?)
 }

@@ -1,63 +1,138 @@
-//! The rows of a raw log as a table, `raw.clicks` or `raw.orders`. Columns are found by name and
-//! get the types that the rules need. Files may have different schemas.
+//! The rows of a raw log as a table, `raw.clicks` or `raw.orders`: the columns that the rules know,
+//! with the types that they need, whatever the log's own names and types are. Files may have
+//! different schemas.
+//!
+//! Further columns are not read here. A row that is rejected is read again, whole ([`RawLog::records`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::Date32Array;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
-use datafusion::common::ScalarValue;
-use datafusion::functions_nested::expr_fn::make_array;
-use datafusion::logical_expr::{Expr, cast, lit, try_cast};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::expr_fn::binary_expr;
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator, cast, lit};
 use datafusion::prelude::{DataFrame, col, ident};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use regex::Regex;
 
-use super::columns::{Column, Wanted};
+use super::columns::{self, Found, Trouble};
 use super::link_key::link_key;
+use super::source::{Shape, Source};
 use super::{Log, RawFile, RawLog, guard, relative};
 use crate::days::days_since_1970;
-use crate::engine::Engine;
-use crate::engine::parquet_table::{Bounds, DataFile, ParquetTable};
+use crate::engine::parquet_table::{Bounds, DataFile, FILE_NUMBER, ParquetTable, ROW_NUMBER};
+use crate::engine::functions::{is_bad_text, raw_record, readable, readable_type, uuid_text};
+use crate::engine::{Engine, SqlOverrides, Tuning};
+use crate::view::{self, View};
+
+/// Where a row is: its file and its number within it.
+pub const ROW_AT: &str = "row_at";
+/// A row's landing date, its place and the verdict on its bytes, while it goes through a view.
+const CARRIED: [&str; 3] = ["#landed_on", "#row_at", "#is_bad_text"];
+
+/// Rows of a file that can be told apart.
+const ROWS_OF_A_FILE: i64 = 1 << 40;
+
+/// The name of the landing date in a scan. A file may have a column dt.
+const LANDED_ON: &str = "#dt";
+
+/// The settings of a job that bear on how raw rows are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    pub formats: &'a [Regex],
+    /// Words that count as null where a buyer or a visitor is named.
+    pub nobody: &'a [String],
+}
+
+/// Files that are read in the same way. They differ in nothing that matters to a query.
+struct Alike<'a> {
+    source: &'a Source,
+    file: &'a RawFile,
+    /// With the number of the first, and of the others in turn.
+    files: Vec<DataFile>,
+    first: i64,
+}
 
 impl RawLog {
-    /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates. The words
-    /// in `nobody` count as null where a buyer or a visitor is named. Errors: a date that has landed
-    /// is not checked.
+    /// Registers `raw.clicks` or `raw.orders` with the rows of these checked landing dates. Errors: a
+    /// date that has landed is not checked; a view that cannot be planned.
     pub async fn register(
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        formats: &[Regex],
-        nobody: &[String],
+        reading: Reading<'_>,
     ) -> Result<()> {
-        let mut by_schema: Vec<(SchemaRef, Vec<DataFile>)> = Vec::new();
         for date in dates {
-            ensure!(self.is_checked(*date), "{}: dt {date} was not checked", self.location);
-            for file in self.checked.get(date).into_iter().flatten() {
-                let file_entry = data_file(file, *date)?;
-                match by_schema.iter_mut().find(|(schema, _)| schema == &file.schema) {
-                    Some((_, files)) => files.push(file_entry),
-                    None => by_schema.push((file.schema.clone(), vec![file_entry])),
-                }
+            ensure!(self.is_checked(*date), "{}: dt {date} was not checked", self.name());
+        }
+        let rows = self.rows_of(engine, &self.numbered(dates), reading).await?;
+        engine.register(&format!("raw.{}", self.log.name()), rows.into_view())
+    }
+
+    /// The rows that come out of the views of these checked dates (I2), by landing date. Errors: as
+    /// for a query.
+    pub async fn count(
+        &self,
+        engine: &Engine,
+        dates: &BTreeSet<NaiveDate>,
+        reading: Reading<'_>,
+    ) -> Result<BTreeMap<NaiveDate, u64>> {
+        use arrow::array::AsArray;
+        use arrow::datatypes::{Date32Type, Int64Type};
+        use datafusion::functions_aggregate::expr_fn::count;
+        let rows = self.rows_of(engine, &self.numbered(dates), reading).await?;
+        let counts = rows.aggregate(vec![col("dt")], vec![count(lit(1)).alias("rows")])?;
+        let mut found: BTreeMap<NaiveDate, u64> = dates.iter().map(|date| (*date, 0)).collect();
+        for batch in counts.collect().await? {
+            let dts = batch.column(0).as_primitive::<Date32Type>();
+            let counts = batch.column(1).as_primitive::<Int64Type>();
+            for row in 0..batch.num_rows() {
+                let date = dts.value_as_date(row).context("a row without a date")?;
+                found.insert(date, counts.value(row).unsigned_abs());
             }
         }
-        if by_schema.is_empty() {
-            by_schema.push((Arc::new(self.bare_schema()), Vec::new()));
-        }
+        Ok(found)
+    }
+
+    /// Rows of these landing dates, whole, as JSON with the log's own names: a table of `dt`,
+    /// `row_at` and `record`. `dates` are those that were registered. Errors: as for a query.
+    pub fn records(
+        &self,
+        engine: &Engine,
+        dates: &BTreeSet<NaiveDate>,
+        rows: &BTreeSet<i64>,
+    ) -> Result<DataFrame> {
         let mut union: Option<DataFrame> = None;
-        for (schema, files) in by_schema {
-            let rows = self.read(engine, schema, files, formats, nobody)?;
+        for (number, (date, file)) in (0..).zip(self.numbered(dates)) {
+            let first = number * ROWS_OF_A_FILE;
+            let wanted = rows.range(first..first + ROWS_OF_A_FILE).map(|at| at - first);
+            let Some(only) = selection(wanted, file.rows)? else { continue };
+            let source = &self.sources[file.source];
+            let files = vec![DataFile { only: Some(only), ..data_file(file, date)? }];
+            let scan = scan(engine, &Alike { source, file, files, first: number })?;
+            let record = record_of(self.log, source, file).alias("record");
+            let dt = ident(LANDED_ON).alias("dt");
+            let records = scan.select(vec![dt, row_at().alias(ROW_AT), record])?;
             union = Some(match union {
-                Some(union) => union.union(rows)?,
-                None => rows,
+                Some(union) => union.union(records)?,
+                None => records,
             });
         }
-        let union = union.context("a log has at least one schema")?;
-        engine.register(&format!("raw.{}", self.log.name()), union.into_view())
+        match union {
+            Some(union) => Ok(union),
+            None => engine.nothing(&Schema::new(vec![
+                Field::new("dt", DataType::Date32, false),
+                Field::new(ROW_AT, DataType::Int64, false),
+                Field::new("record", DataType::Utf8View, true),
+            ])),
+        }
     }
 
     /// Finds the files of these dates that cannot be read (B1), after a query over them failed or
@@ -66,81 +141,254 @@ impl RawLog {
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        formats: &[Regex],
-        nobody: &[String],
     ) -> Result<Vec<String>> {
-        let mut complaints = Vec::new();
-        for date in dates {
-            for file in self.checked.get(date).into_iter().flatten() {
-                let name = format!("{}/{}", self.location, relative(&self.location, &file.meta));
-                let files = vec![data_file(file, *date)?];
-                let rows = self.read(engine, file.schema.clone(), files, formats, nobody)?;
-                // In a separate task, because bytes may make the decoder panic: it is a bad file.
-                let trouble = match tokio::spawn(count(rows)).await {
-                    Ok(Ok(rows)) if rows == file.rows => continue,
-                    Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
-                    Ok(Err(error)) if is_stores(&error) => return Err(error.context(name)),
-                    Ok(Err(error)) => {
-                        // An error about the footer may come from the file or from the store.
-                        let found = self.location.store().head(&file.meta.location).await;
-                        found.with_context(|| name.clone())?;
-                        format!(": {error}")
-                    }
-                    Err(_) => String::new(),
-                };
-                complaints.push(format!("{name}: is no readable Parquet file{trouble}"));
-            }
+        let mut troubles = Vec::new();
+        for (date, file) in self.numbered(dates) {
+            let source = &self.sources[file.source];
+            let name = format!("{}/{}", source.location, relative(&source.location, &file.meta));
+            let files = vec![data_file(file, date)?];
+            let rows = scan(engine, &Alike { source, file, files, first: 0 })?;
+            // In a separate task, because bytes may make the decoder panic: it is a bad file.
+            let trouble = match tokio::spawn(decode(rows)).await {
+                Ok(Ok(rows)) if rows == file.rows => continue,
+                Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
+                Ok(Err(error)) if is_stores(&error) => return Err(error.context(name)),
+                Ok(Err(error)) => {
+                    // An error about the footer may come from the file or from the store.
+                    let found = source.location.store().head(&file.meta.location).await;
+                    found.with_context(|| name.clone())?;
+                    let error = error.to_string();
+                    format!(": {}", error.replace("Parquet error: Parquet error: ", "Parquet error: "))
+                }
+                Err(_) => String::new(),
+            };
+            let text = format!("is no readable Parquet file{trouble}");
+            troubles.push(Trouble { file: name, text });
         }
-        Ok(complaints)
+        Ok(Trouble::together(troubles))
     }
 
-    /// The rows of files with one schema. Columns are found by name and get the table's types.
-    fn read(
+    /// What is wrong with the views of this log, over the files of these checked dates (I2, B2).
+    pub(super) async fn view_troubles(
+        &self,
+        files: &[(NaiveDate, &RawFile)],
+    ) -> Result<Vec<String>> {
+        let is_view = |source: &Source| source.shape.view().is_some();
+        if !self.sources.iter().any(is_view) {
+            return Ok(Vec::new());
+        }
+        let engine = Engine::new(&Tuning::default(), SqlOverrides::new())?;
+        let mut troubles = Vec::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let own: Vec<_> =
+                files.iter().filter(|(_, file)| file.source == number).copied().collect();
+            if let Some(view) = source.shape.view()
+                && own.iter().any(|(_, file)| file.rows > 0)
+                && let Err(error) = self.through_view(&engine, view, &own, 0, no_settings()).await
+            {
+                troubles.push(format!("{}: view {}: {error:#}", source.location, view.file));
+            }
+        }
+        Ok(troubles)
+    }
+
+    /// The files with rows of checked dates, in the order in which they are numbered: source by
+    /// source, those that are read alike together.
+    fn numbered(&self, dates: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, &RawFile)> {
+        let mut alike: Vec<Vec<(NaiveDate, &RawFile)>> = Vec::new();
+        for date in dates {
+            for file in self.checked.get(date).into_iter().flatten().filter(|file| file.rows > 0) {
+                match alike.iter_mut().find(|files| is_read_alike(files[0].1, file)) {
+                    Some(files) => files.push((*date, file)),
+                    None => alike.push(vec![(*date, file)]),
+                }
+            }
+        }
+        alike.sort_by_key(|files| files[0].1.source);
+        alike.into_iter().flatten().collect()
+    }
+
+    async fn rows_of(
         &self,
         engine: &Engine,
-        schema: SchemaRef,
-        files: Vec<DataFile>,
-        formats: &[Regex],
-        nobody: &[String],
+        files: &[(NaiveDate, &RawFile)],
+        reading: Reading<'_>,
     ) -> Result<DataFrame> {
-        engine.add_store(&self.location)?;
-        // Not named dt, because a file may have a column of that name.
-        let mut landed_on = "landed_on".to_owned();
-        while schema.field_with_name(&landed_on).is_ok() {
-            landed_on.push('_');
-        }
-        let partition = Field::new(&landed_on, DataType::Date32, false);
-        let table =
-            ParquetTable::new(self.location.store_url()?, schema.clone(), Some(partition), files)
-                .with_readers(guard::readers)
-                .kept_by(self.location.kept().cloned());
-        let wanted = self.log.columns();
-        let mut columns = vec![ident(&landed_on).alias("dt")];
-        for (name, kind, _) in wanted {
-            let column = match schema.field_with_name(name) {
-                Ok(field) => kind.expression(ident(*name), field.data_type(), nobody)?,
-                Err(_) => cast(lit(ScalarValue::Null), kind.read()),
+        let mut union: Option<DataFrame> = None;
+        let mut add = |rows: DataFrame| -> Result<()> {
+            union = Some(match union.take() {
+                Some(union) => union.union(rows)?,
+                None => rows,
+            });
+            Ok(())
+        };
+        // Files of one source and schema are read together. Their numbers follow each other.
+        let mut first = 0;
+        while let Some((_, file)) = files.get(first) {
+            let source = &self.sources[file.source];
+            let is_alike = |other: &RawFile| match source.shape {
+                Shape::Columns(_) => is_read_alike(file, other),
+                Shape::View(_) => file.source == other.source,
             };
-            columns.push(column.alias(*name));
+            let count = files[first..].iter().take_while(|(_, other)| is_alike(other)).count();
+            let own = &files[first..first + count];
+            let number = i64::try_from(first)?;
+            match &source.shape {
+                Shape::Columns(columns) => {
+                    let files = own.iter().map(|(date, file)| data_file(file, *date));
+                    let files = files.collect::<Result<Vec<_>>>()?;
+                    let alike = Alike { source, file, files, first: number };
+                    add(self.mapped(engine, &alike, columns, reading)?)?;
+                }
+                Shape::View(view) => {
+                    add(self.through_view(engine, view, own, number, reading).await?)?;
+                }
+            }
+            first += count;
         }
-        columns.push(further_columns(&schema, wanted)?.alias("further_columns"));
-        let rows = engine.read(Arc::new(table))?.select(columns)?;
+        let rows = match union {
+            Some(union) => union,
+            None => engine.nothing(&self.bare_schema())?,
+        };
         match self.log {
-            Log::Clicks => Ok(rows.with_column("link_key", link_key(formats, col("url")))?),
+            Log::Clicks => Ok(rows.with_column("link_key", link_key(reading.formats, col("url")))?),
             Log::Orders => Ok(rows),
         }
     }
 
-    fn bare_schema(&self) -> Schema {
-        let fields = self.log.columns().iter().map(|(name, kind, _)| {
-            let data_type = match kind {
-                Wanted::Amount => DataType::Decimal128(18, 4),
-                kind => kind.read(),
+    /// The rows of files whose columns have names of their own (I1).
+    fn mapped(
+        &self,
+        engine: &Engine,
+        alike: &Alike<'_>,
+        names: &BTreeMap<String, String>,
+        reading: Reading<'_>,
+    ) -> Result<DataFrame> {
+        let mut bytes = Vec::new();
+        let mut selected = vec![ident(LANDED_ON).alias("dt")];
+        for (ours, wanted, _) in self.log.columns() {
+            let theirs = names.get(*ours).map_or(*ours, String::as_str);
+            let found = columns::find(alike.file.schema.fields(), theirs);
+            let found = found.filter(|_| !alike.file.without_values.contains(ours));
+            let column = match found {
+                Some(found) => {
+                    let (column, data_type) = column_of(alike.file, &found)?;
+                    if columns::is_bytes(&data_type) {
+                        bytes.push(column.clone());
+                    }
+                    wanted.expression(column, &data_type, reading.nobody)?
+                }
+                None => cast(lit(ScalarValue::Null), wanted.read()),
             };
-            Field::new(*name, data_type, true)
-        });
-        Schema::new(fields.collect::<Vec<_>>())
+            selected.push(column.alias(*ours));
+        }
+        selected.push(is_bad(bytes).alias("is_bad_text"));
+        selected.push(row_at().alias(ROW_AT));
+        selected.push(lit(!names.is_empty()).alias("has_own_names"));
+        Ok(scan(engine, alike)?.select(selected)?)
     }
+
+    /// The rows that come out of a view (I2). The files are of one source.
+    async fn through_view(
+        &self,
+        engine: &Engine,
+        view: &View,
+        files: &[(NaiveDate, &RawFile)],
+        first: i64,
+        reading: Reading<'_>,
+    ) -> Result<DataFrame> {
+        let columns = columns_of_all(files);
+        // Which columns the view reads is known once it is planned over all of them.
+        let fields = columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
+        let mut fields: Vec<Field> = fields.filter(|field| field.name() != "dt").collect();
+        fields.push(Field::new("dt", DataType::Date32, false));
+        let nothing = engine.nothing(&Schema::new(fields))?;
+        let plan = engine.plan_view(&view.sql, nothing).await.map_err(plainly)?;
+        let used = view::columns_used(&plan)?;
+        let mut union: Option<DataFrame> = None;
+        let mut at = 0;
+        while let Some((_, file)) = files.get(at) {
+            let is_alike = |other: &RawFile| is_read_alike(file, other);
+            let count = files[at..].iter().take_while(|(_, other)| is_alike(other)).count();
+            let data = files[at..at + count].iter().map(|(date, file)| data_file(file, *date));
+            let data = data.collect::<Result<Vec<_>>>()?;
+            let source = &self.sources[file.source];
+            let number = first + i64::try_from(at)?;
+            let scanned = scan(engine, &Alike { source, file, files: data, first: number })?;
+            let rows = scanned.select(own_columns(file, &columns, &used)?)?;
+            union = Some(match union {
+                Some(union) => union.union(rows)?,
+                None => rows,
+            });
+            at += count;
+        }
+        let raw = union.context("a view has files")?;
+        let plan = engine.plan_view(&view.sql, raw).await.map_err(plainly)?;
+        let plan = view::carrying(plan, &CARRIED)?;
+        let selected = self.of_view(&plan, reading)?;
+        Ok(engine.frame(plan).select(selected)?)
+    }
+
+    /// The columns of the rules, out of a view. Errors: one is missing or has a type that cannot be
+    /// (B2).
+    fn of_view(&self, plan: &LogicalPlan, reading: Reading<'_>) -> Result<Vec<Expr>> {
+        let found = |name: &str| {
+            plan.schema().iter().filter(|(_, field)| field.name() == name).last().map(|(table, field)| {
+                let column = Expr::Column(Column::new(table.cloned(), field.name()));
+                (column, field.data_type().clone())
+            })
+        };
+        let carried = CARRIED.map(|name| found(name).map(|(column, _)| column));
+        let [Some(dt), Some(row_at), Some(is_bad_text)] = carried else { bail!("a row is lost") };
+        let mut troubles = Vec::new();
+        let mut selected = vec![dt.alias("dt")];
+        for (name, wanted, presence) in self.log.columns() {
+            let column = match found(name) {
+                Some((column, data_type)) => match wanted.accepts(&data_type) {
+                    Ok(()) => wanted.expression(column, &data_type, reading.nobody)?,
+                    Err(wanted) => {
+                        troubles.push(format!(
+                            "its column {name} is {data_type}, but wanted is {wanted}"
+                        ));
+                        continue;
+                    }
+                },
+                None if *presence == columns::Presence::Required => {
+                    troubles.push(format!("it has no column {name}, which is required"));
+                    continue;
+                }
+                None => cast(lit(ScalarValue::Null), wanted.read()),
+            };
+            selected.push(column.alias(*name));
+        }
+        ensure!(troubles.is_empty(), "{}", troubles.join("; "));
+        selected.push(is_bad_text.alias("is_bad_text"));
+        selected.push(row_at.alias(ROW_AT));
+        selected.push(lit(true).alias("has_own_names"));
+        Ok(selected)
+    }
+
+    fn bare_schema(&self) -> Schema {
+        let known = self.log.columns().iter();
+        let known = known.map(|(name, wanted, _)| Field::new(*name, wanted.read(), true));
+        let mut fields = vec![Field::new("dt", DataType::Date32, true)];
+        fields.extend(known);
+        fields.push(Field::new("is_bad_text", DataType::Boolean, true));
+        fields.push(Field::new(ROW_AT, DataType::Int64, true));
+        fields.push(Field::new("has_own_names", DataType::Boolean, true));
+        Schema::new(fields)
+    }
+}
+
+fn is_read_alike(one: &RawFile, other: &RawFile) -> bool {
+    one.source == other.source
+        && one.schema == other.schema
+        && one.uuids == other.uuids
+        && one.without_values == other.without_values
+}
+
+fn no_settings() -> Reading<'static> {
+    Reading { formats: &[], nobody: &[] }
 }
 
 fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
@@ -150,12 +398,147 @@ fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
         size: file.meta.size,
         partition: Some(ScalarValue::try_from_array(&days, 0)?),
         rows: Some(file.rows),
+        only: None,
         bounds: Bounds::new(),
     })
 }
 
+/// The files' own columns, their landing date, and the numbers of file and row.
+fn scan(engine: &Engine, alike: &Alike<'_>) -> Result<DataFrame> {
+    let location = &alike.source.location;
+    engine.add_store(location)?;
+    let partition = Field::new(LANDED_ON, DataType::Date32, false);
+    let schema: SchemaRef = alike.file.schema.clone();
+    let table =
+        ParquetTable::new(location.store_url()?, schema, Some(partition), alike.files.clone())
+            .with_readers(guard::readers)
+            .kept_by(location.kept().cloned())
+            .numbered(alike.first);
+    engine.read(Arc::new(table))
+}
+
+fn row_at() -> Expr {
+    let before = binary_expr(ident(FILE_NUMBER), Operator::Multiply, lit(ROWS_OF_A_FILE));
+    binary_expr(before, Operator::Plus, ident(ROW_NUMBER))
+}
+
+fn is_bad(bytes: Vec<Expr>) -> Expr {
+    if bytes.is_empty() { lit(false) } else { is_bad_text().call(bytes) }
+}
+
+/// A column of a file, which may lie in a struct. UUIDs are texts.
+fn column_of(file: &RawFile, found: &Found<'_>) -> Result<(Expr, DataType)> {
+    let (outermost, inner) = found.names.split_first().context("a column has a name")?;
+    let column = inner.iter().fold(ident(outermost.as_str()), |column, name| {
+        get_field(column, name.as_str())
+    });
+    Ok(match file.uuids.contains(&found.names.join(".")) {
+        true => (uuid_text().call(vec![column]), DataType::Utf8View),
+        false => (column, found.data_type.clone()),
+    })
+}
+
+/// The types of the columns of files, as a view sees them: texts are texts. Where files differ, the
+/// type that holds the values of all.
+fn columns_of_all(files: &[(NaiveDate, &RawFile)]) -> BTreeMap<String, DataType> {
+    let mut columns: BTreeMap<String, DataType> = BTreeMap::new();
+    for (_, file) in files {
+        for field in file.schema.fields() {
+            let found = match file.uuids.contains(field.name()) {
+                true => DataType::Utf8View,
+                false => readable_type(field.data_type()),
+            };
+            columns
+                .entry(field.name().clone())
+                .and_modify(|known| {
+                    if *known != found {
+                        let both = type_union_coercion(known, &found);
+                        *known = both.unwrap_or(DataType::Utf8View);
+                    }
+                })
+                .or_insert(found);
+        }
+    }
+    columns
+}
+
+/// The columns of `raw` that a view uses, with what is carried through it.
+fn own_columns(
+    file: &RawFile,
+    columns: &BTreeMap<String, DataType>,
+    used: &BTreeSet<String>,
+) -> Result<Vec<Expr>> {
+    let mut bytes = Vec::new();
+    let mut selected = vec![ident(LANDED_ON).alias("dt"), ident(LANDED_ON).alias(CARRIED[0])];
+    for (name, wanted) in columns.iter().filter(|(name, _)| used.contains(*name) && *name != "dt") {
+        let column = match columns::find(file.schema.fields(), name) {
+            Some(found) if found.names.len() == 1 => {
+                let (column, data_type) = column_of(file, &found)?;
+                let readable_type = readable_type(&data_type);
+                let column = match readable_type == data_type {
+                    true => column,
+                    false => {
+                        bytes.push(column.clone());
+                        readable().call(vec![column])
+                    }
+                };
+                if &readable_type == wanted { column } else { cast(column, wanted.clone()) }
+            }
+            _ => cast(lit(ScalarValue::Null), wanted.clone()),
+        };
+        selected.push(column.alias(name.as_str()));
+    }
+    selected.push(row_at().alias(CARRIED[1]));
+    selected.push(is_bad(bytes).alias(CARRIED[2]));
+    Ok(selected)
+}
+
+/// A raw row as JSON: all columns of its file. Where a file has our names, also those of ours that it
+/// lacks.
+fn record_of(log: Log, source: &Source, file: &RawFile) -> Expr {
+    let name = |name: &str| lit(ScalarValue::Utf8View(Some(name.to_owned())));
+    let mut parts = Vec::new();
+    for field in file.schema.fields() {
+        let column = ident(field.name().as_str());
+        let is_uuid = file.uuids.contains(field.name());
+        parts.push(name(field.name()));
+        parts.push(if is_uuid { uuid_text().call(vec![column]) } else { column });
+    }
+    if source.shape.is_plain() {
+        let is_absent = |name: &&str| file.schema.field_with_name(name).is_err();
+        for absent in log.column_names().filter(is_absent) {
+            parts.push(name(absent));
+            parts.push(lit(ScalarValue::Utf8View(None)));
+        }
+    }
+    raw_record().call(parts)
+}
+
+/// The rows with these numbers, of so many. None where there is none.
+fn selection(wanted: impl Iterator<Item = i64>, rows: u64) -> Result<Option<RowSelection>> {
+    let mut selectors: Vec<RowSelector> = Vec::new();
+    let mut next = 0;
+    for row in wanted {
+        let row = usize::try_from(row)?;
+        if row > next {
+            selectors.push(RowSelector::skip(row - next));
+        }
+        selectors.push(RowSelector::select(1));
+        next = row + 1;
+    }
+    if selectors.is_empty() {
+        return Ok(None);
+    }
+    let rows = usize::try_from(rows)?;
+    if rows > next {
+        selectors.push(RowSelector::skip(rows - next));
+    }
+    // Neighbours become one.
+    Ok(Some(RowSelection::from(selectors)))
+}
+
 /// Decodes the rows and counts them.
-async fn count(rows: DataFrame) -> Result<u64> {
+async fn decode(rows: DataFrame) -> Result<u64> {
     let mut batches = rows.execute_stream().await?;
     let mut count = 0;
     while let Some(batch) = batches.try_next().await? {
@@ -168,33 +551,24 @@ fn is_stores(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<object_store::Error>())
 }
 
-/// The columns that the rules do not know, as a list of names and values in turn, so that a
-/// rejected row is stored whole (C4). Null where there are none. Columns without a text form
-/// (lists, structs, bytes) are left out.
-fn further_columns(schema: &Schema, wanted: &[Column]) -> Result<Expr> {
-    let mut names: Vec<&String> = schema
-        .fields()
-        .iter()
-        .filter(|field| wanted.iter().all(|(name, ..)| name != field.name()))
-        .filter(|field| !field.data_type().is_nested() && !is_bytes(field.data_type()))
-        .map(|field| field.name())
-        .collect();
-    names.sort();
-    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
-    if names.is_empty() {
-        return Ok(cast(lit(ScalarValue::Null), list));
+/// What a view's own text has done wrong, without the engine's words around it.
+fn plainly(error: datafusion::error::DataFusionError) -> anyhow::Error {
+    use datafusion::common::SchemaError;
+    use datafusion::error::DataFusionError;
+    match error.find_root() {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let names = valid_fields.iter().map(|column| column.name.as_str());
+                let names: Vec<&str> = names.filter(|name| !name.starts_with('#')).collect();
+                anyhow!(
+                    "there is no column {}; there are {} (a name with capitals is written in quotes)",
+                    field.name,
+                    names.join(", ")
+                )
+            }
+            other => anyhow!("{other}"),
+        },
+        DataFusionError::Plan(text) => anyhow!("{text}"),
+        other => anyhow!("{other}"),
     }
-    let parts = names.into_iter().flat_map(|name| {
-        let name_text = lit(ScalarValue::Utf8View(Some(name.clone())));
-        [name_text, try_cast(ident(name.as_str()), DataType::Utf8View)]
-    });
-    Ok(cast(make_array(parts.collect()), list))
-}
-
-fn is_bytes(data_type: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, Dictionary, FixedSizeBinary, LargeBinary};
-    if let Dictionary(_, values) = data_type {
-        return is_bytes(values);
-    }
-    matches!(data_type, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
 }

@@ -196,7 +196,7 @@ async fn with_history(
     let is_wanted = |dt: NaiveDate| dt < *last && !rows.contains_key(&dt);
     let (from, as_of) = (enough.map(days::next), workspace.request.as_of);
     let mut further = RawLog::list(log, workspace.job.log(log), from, as_of, is_wanted).await?;
-    let landed = further.landed();
+    let landed = further.dates();
     let near = landed.range(..first).rev().take(USUAL_DATES);
     let near: BTreeSet<NaiveDate> = near.chain(landed.range(first..)).copied().collect();
     let complaints = further.validate_schemas(&near).await?;
@@ -206,7 +206,13 @@ async fn with_history(
              were changed; replace or remove the files and run again",
         ));
     }
-    rows.extend(near.into_iter().map(|dt| (dt, further.rows(dt))));
+    match further.has_view() {
+        true => {
+            let engine = workspace.engine.fork()?;
+            rows.extend(further.count(&engine, &near, workspace.job.reading()).await?);
+        }
+        false => rows.extend(near.into_iter().map(|dt| (dt, further.rows(dt)))),
+    }
     Ok(rows)
 }
 

@@ -3,8 +3,10 @@
 //! Each row that comes out is made of one row that goes in. What could break that is refused when
 //! the job file is read, before any file is looked at. Refuses to know which columns are wanted.
 
+mod carry;
 mod refused;
 
+pub use carry::{carrying, columns_used};
 pub use refused::refusals;
 
 /// The text of a view.

@@ -5,6 +5,7 @@
 //! the log itself keeps out a run that lost its lock. Refuses to know what the rows mean.
 
 mod commit;
+mod live_files;
 mod log_copy;
 mod losses;
 mod partition;
@@ -24,6 +25,7 @@ use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use futures::future::join_all;
 use futures::{join, try_join};
+pub use live_files::{LiveFile, live_files};
 use log_copy::LogCopy;
 pub use partition::Partition;
 pub use program::Program;

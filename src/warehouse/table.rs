@@ -8,7 +8,7 @@ use arrow::datatypes::Field;
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use deltalake::kernel::{Action, DataType, MetadataExt, PrimitiveType, StructField, StructType};
-use deltalake::logstore::{StorageConfig, default_logstore};
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
@@ -27,17 +27,23 @@ use crate::engine::parquet_table::{DataFile, ParquetTable};
 use crate::location::Location;
 use crate::model::{ColumnKind, Model};
 
+/// A table's log, as a copy of it and as deltalake reads it through the copy.
+pub(super) fn log_store(table: &Location) -> (Arc<LogCopy>, LogStoreRef) {
+    let log = Arc::new(LogCopy::new(table));
+    let prefixed = Arc::new(PrefixStore::new(log.clone(), table.path().clone()));
+    let mut url = table.url().clone();
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    let store = default_logstore(prefixed, log.clone(), &url, &StorageConfig::default());
+    (log, store)
+}
+
 impl Table {
     pub(super) async fn open(root: &Location, model: &'static Model) -> Result<Table> {
         let location = root.child(&model.folder());
-        let log = Arc::new(LogCopy::new(&location));
-        let prefixed = Arc::new(PrefixStore::new(log.clone(), location.path().clone()));
-        let mut url = location.url().clone();
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        let delta = default_logstore(prefixed, log.clone(), &url, &StorageConfig::default());
-        let delta = DeltaTable::new(delta);
+        let (log, store) = log_store(&location);
+        let delta = DeltaTable::new(store);
         let mut table = Table { model, log, delta, files: Vec::new(), lost: BTreeSet::new() };
         table.refresh().await.with_context(|| format!("{location}: cannot open the table"))?;
         Ok(table)
@@ -213,6 +219,7 @@ impl Table {
             .chain(new)
             .filter(|(_, _, rows, ..)| *rows != Some(0))
             .map(|(path, size, rows, date, bounds)| DataFile {
+                only: None,
                 path: Path::from_iter(
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),

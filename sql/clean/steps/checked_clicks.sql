@@ -27,6 +27,7 @@ judged as (
         links.tracking_id,
         repeated.id_hash is not null as is_repeated,
         case
+            when raw.is_bad_text then 'bad_text'
             when raw.click_id is null then 'missing_click_id'
             when raw.clicked_at is null then 'missing_time'
             when raw.clicked_at < $dt_start - $late then 'too_late'
@@ -58,8 +59,8 @@ select
     product_id,
     country,
     device,
-    case when reject_reason is not null or is_repeated then further_columns end
-        as further_columns,
+    case when reject_reason is not null or is_repeated then row_at end as row_at,
+    has_own_names,
     link_key,
     publisher_id,
     tracking_id,

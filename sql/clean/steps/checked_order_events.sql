@@ -82,6 +82,7 @@ judged as (
         converted.*,
         repeated.id_hash is not null as is_repeated,
         case
+            when is_bad_text then 'bad_text'
             when converted.event_id is null then 'missing_event_id'
             when event_at is null then 'missing_time'
             when event_at < $dt_start - $late then 'too_late'

@@ -4,7 +4,7 @@
 -- kind:   temporary
 -- rule:   duplicate_rows
 -- split:  dt
--- reads:  clean.checked_clicks, clean.known_ids
+-- reads:  clean.checked_clicks, clean.raw_records, clean.known_ids
 -- params: $first_dt, $last_dt, $dedup_days
 --
 -- A log is delivered at least once, so a row may arrive again, later on its own landing date or on
@@ -15,6 +15,11 @@ with checked as (
     select *
     from clean.checked_clicks
     where not is_accepted and reject_reason is null
+),
+
+records as (
+    select row_at, record
+    from clean.raw_records
 ),
 
 -- On earlier dates, it only matters that there was such a row.
@@ -29,15 +34,16 @@ before as (
 
 candidates as (
     select
-        dt, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
-        country, device, further_columns, link_key, publisher_id, tracking_id,
+        checked.dt, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
+        country, device, record, has_own_names, link_key, publisher_id, tracking_id,
         true as is_raw
     from checked
-    where dt >= $first_dt and dt <= $last_dt
+    left join records on checked.row_at = records.row_at
+    where checked.dt >= $first_dt and checked.dt <= $last_dt
     union all
     select
         dt, click_id, null, null, null, null, null, null, null, null, null, null, null,
-        null, false as is_raw
+        null, null, false as is_raw
     from before
 ),
 
@@ -59,7 +65,7 @@ in_order as (
             product_id nulls first,
             country nulls first,
             device nulls first,
-            array_to_string(further_columns, chr(31), chr(30)) nulls first
+            record nulls first
     )
 )
 
@@ -74,7 +80,8 @@ select
     product_id,
     country,
     device,
-    further_columns,
+    record,
+    has_own_names,
     link_key,
     publisher_id,
     tracking_id,

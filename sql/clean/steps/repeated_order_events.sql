@@ -4,7 +4,7 @@
 -- kind:   temporary
 -- rule:   duplicate_rows
 -- split:  dt
--- reads:  clean.checked_order_events, clean.known_ids
+-- reads:  clean.checked_order_events, clean.raw_records, clean.known_ids
 -- params: $first_dt, $last_dt, $dedup_days
 --
 -- A log is delivered at least once, so a row may arrive again, later on its own landing date or on
@@ -15,6 +15,11 @@ with checked as (
     select *
     from clean.checked_order_events
     where not is_accepted and reject_reason is null
+),
+
+records as (
+    select row_at, record
+    from clean.raw_records
 ),
 
 -- On earlier dates, it only matters that there was such a row.
@@ -29,15 +34,16 @@ before as (
 
 candidates as (
     select
-        dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
-        amount, currency, product_id, category_id, quantity, country, reason,
-        visitor_id, further_columns, exact_amount, fx_rate, program_amount, true as is_raw
+        checked.dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
+        amount, currency, product_id, category_id, quantity, country, reason, visitor_id,
+        record, has_own_names, exact_amount, fx_rate, program_amount, true as is_raw
     from checked
-    where dt >= $first_dt and dt <= $last_dt
+    left join records on checked.row_at = records.row_at
+    where checked.dt >= $first_dt and checked.dt <= $last_dt
     union all
     select
         dt, event_id, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null, false as is_raw
+        null, null, null, null, null, null, null, null, false as is_raw
     from before
 ),
 
@@ -65,7 +71,7 @@ in_order as (
             country nulls first,
             reason nulls first,
             visitor_id nulls first,
-            array_to_string(further_columns, chr(31), chr(30)) nulls first
+            record nulls first
     )
 )
 
@@ -86,7 +92,8 @@ select
     country,
     reason,
     visitor_id,
-    further_columns,
+    record,
+    has_own_names,
     exact_amount,
     fx_rate,
     program_amount,

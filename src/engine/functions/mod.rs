@@ -6,21 +6,30 @@
 
 mod duplicated_values;
 pub mod hash64;
-mod json_text;
 pub mod local_date;
+mod records;
 mod row_key;
 mod running_count;
 mod sort_key;
+mod texts;
 
 use datafusion::prelude::SessionContext;
+pub use records::raw_record;
+pub use texts::{is_bad_text, readable, readable_type, text_of, uuid_text};
 
 /// Registers the functions in a session.
 pub fn register(session: &SessionContext) {
     session.register_udf(hash64::hash64());
-    session.register_udf(json_text::json_text());
     session.register_udf(local_date::local_date());
+    session.register_udf(records::json_text());
+    session.register_udf(records::raw_record());
+    session.register_udf(records::with_reading());
     session.register_udf(row_key::row_key());
     session.register_udf(sort_key::sort_key());
+    session.register_udf(texts::is_bad_text());
+    session.register_udf(texts::readable());
+    session.register_udf(texts::text_of());
+    session.register_udf(texts::uuid_text());
     session.register_udaf(duplicated_values::duplicated_values());
     session.register_udwf(running_count::running_count());
 }

@@ -41,7 +41,9 @@ fn column_trouble(column: &ColumnChunkMetaData, rows: i64, size: u64) -> Option<
     if (!is_repeated && values != rows) || values < 0 {
         return Some(format!("has {values} values for {rows} rows"));
     }
-    let begins = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+    // Old writers say 0 where there is no dictionary.
+    let dictionary = column.dictionary_page_offset().filter(|offset| *offset != 0);
+    let begins = dictionary.unwrap_or(column.data_page_offset());
     let data_begins = column.data_page_offset();
     let (length, unpacked) = (column.compressed_size(), column.uncompressed_size());
     let [Ok(begins), Ok(data_begins), Ok(length), Ok(unpacked)] =

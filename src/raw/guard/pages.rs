@@ -21,6 +21,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::footer::SMALL;
+use super::plain::plain;
 use super::thrift::{I32, STRUCT, Thrift};
 
 /// Readers of a store's raw files.
@@ -82,7 +83,7 @@ impl AsyncFileReader for Reader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
         async move {
-            let footer = self.reader.get_metadata(options).await?;
+            let footer = Arc::new(plain(&*self.reader.get_metadata(options).await?)?);
             self.footer = Some(footer.clone());
             Ok(footer)
         }

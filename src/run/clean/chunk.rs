@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use anyhow::Result;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{lit, not};
+use datafusion::prelude::col;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Chunk, Cleaned};
@@ -13,7 +17,6 @@ use crate::audit;
 use crate::days;
 use crate::engine::parquet_table::Constants;
 use crate::engine::{Engine, Params, timed};
-use crate::job::Job;
 use crate::model;
 use crate::raw::{self, Log, RawLog};
 use crate::run::workspace::{Workspace, date, instant, whole_days};
@@ -27,6 +30,9 @@ const ROWS_TOGETHER: u64 = 500_000;
 /// Steps that serve both logs: ids that may repeat, and rows of clean dates with such an id.
 const REPEATED_IDS: &str = "clean.repeated_ids";
 const KNOWN_IDS: &str = "clean.known_ids";
+
+/// The rows that are not accepted, whole.
+const RAW_RECORDS: &str = "clean.raw_records";
 
 /// The steps of one log: checked rows, and the verdicts on rows of repeated ids.
 struct Steps {
@@ -79,9 +85,7 @@ impl<'a> Cleaning<'a> {
         if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
         }
-        let to_read = &self.chunk.unknown | &self.chunk.dates;
-        let Job { formats, nobody, .. } = self.workspace.job;
-        let broken = self.raw.find_broken(&self.engine, &to_read, formats, nobody).await?;
+        let broken = self.raw.find_broken(&self.engine, &self.to_read()).await?;
         match broken.is_empty() {
             true => outcome,
             false => Err(Stop::fix(broken)
@@ -92,19 +96,21 @@ impl<'a> Cleaning<'a> {
     async fn try_clean(&self) -> Result<Cleaned, Stop> {
         let Cleaning { workspace, engine, chunk, .. } = self;
         let params = self.params(self.first, self.first);
-        let Job { formats, nobody, .. } = workspace.job;
         let nothing = BTreeSet::new();
-        let to_read = &chunk.unknown | &chunk.dates;
+        let to_read = self.to_read();
         // The other log has no rows here, so steps that serve both logs read this log only.
         for raw in [&workspace.plan.clicks.raw, &workspace.plan.orders.raw] {
             let is_this = raw.log == chunk.log;
             let dates = if is_this { &to_read } else { &nothing };
-            raw.register(engine, dates, formats, nobody).await?;
+            raw.register(engine, dates, workspace.job.reading()).await?;
             let is_known = |dt: NaiveDate| is_this && chunk.known.contains(&dt);
             workspace.register_stored(engine, raw.log.clean_table(), is_known)?;
         }
         workspace.register_stored(engine, "clean.rejects", |dt| chunk.known.contains(&dt))?;
         engine.materialise_each(&[REPEATED_IDS, KNOWN_IDS], &params).await?;
+        let nothing = self.raw.records(engine, &BTreeSet::new(), &BTreeSet::new())?;
+        engine.register("raw.records", nothing.into_view())?;
+        engine.register_empty(model::named(RAW_RECORDS)?, &params).await?;
         for Steps { checked, repeated } in [Steps::of(Log::Clicks), Steps::of(Log::Orders)] {
             for name in [checked, repeated] {
                 engine.register_empty(model::named(name)?, &params).await?;
@@ -117,7 +123,11 @@ impl<'a> Cleaning<'a> {
         workspace.register_staged(engine, clean.name, is_own, &cleaned.clean)?;
         let mut complaints: Vec<String> =
             audit::key(engine, clean, &cleaned.clean).await?.into_iter().collect();
-        let counts = raw::row_counts(&[(self.raw, chunk.dates.clone())])?;
+        cleaned.rows = match self.raw.has_view() {
+            true => self.raw.count(engine, &chunk.dates, workspace.job.reading()).await?,
+            false => chunk.dates.iter().map(|dt| (*dt, self.raw.rows(*dt))).collect(),
+        };
+        let counts = raw::row_counts(chunk.log, &cleaned.rows)?;
         engine.register_rows("raw.row_counts", counts).await?;
         workspace.register_staged(engine, "clean.rejects", is_own, &cleaned.rejects)?;
         complaints.extend(audit::promise(engine, "audit.nothing_is_lost", &params).await?);
@@ -137,6 +147,7 @@ impl<'a> Cleaning<'a> {
         let checked = stream::iter(together(&self.chunk.dates, |dt| self.raw.rows(dt)))
             .map(|dates| async move {
                 self.judge(&dates, 2).await?;
+                self.read_rejected(&dates).await?;
                 anyhow::Ok(dates)
             })
             .buffered(cores);
@@ -161,6 +172,7 @@ impl<'a> Cleaning<'a> {
         };
         self.engine.forget_parts(self.steps.checked, |constants| is_before(constants, reach));
         self.engine.forget_parts(self.steps.repeated, |constants| is_before(constants, next));
+        self.engine.forget_parts(RAW_RECORDS, |constants| is_before(constants, next));
     }
 
     async fn judge(&self, dates: &[NaiveDate], cores: usize) -> Result<()> {
@@ -176,6 +188,29 @@ impl<'a> Cleaning<'a> {
         }
         let checked = model::named(self.steps.checked)?;
         self.engine.materialise_more(checked, &to_judge, cores).await
+    }
+
+    fn to_read(&self) -> BTreeSet<NaiveDate> {
+        &self.chunk.unknown | &self.chunk.dates
+    }
+
+    /// Reads the rows that are not accepted once more, whole: they are stored, or their further
+    /// columns tell which of several repetitions is kept.
+    async fn read_rejected(&self, dates: &[NaiveDate]) -> Result<()> {
+        let is_of = col("dt").in_list(dates.iter().map(|dt| lit(date(*dt))).collect(), false);
+        let checked = self.engine.table(self.steps.checked).await?;
+        let rejected = checked.filter(not(col("is_accepted")).and(is_of))?;
+        let mut rows = BTreeSet::new();
+        for batch in rejected.select_columns(&["row_at"])?.collect().await? {
+            rows.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let fork = self.engine.fork()?;
+        let records = self.raw.records(&fork, &self.to_read(), &rows)?;
+        fork.register("raw.records", records.into_view())?;
+        self.engine.materialise_from(&fork, model::named(RAW_RECORDS)?).await
     }
 
     /// Writes dates that are checked. The dates before them are checked, too.

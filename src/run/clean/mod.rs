@@ -33,6 +33,8 @@ struct Chunk {
 struct Cleaned {
     clean: Vec<NewFile>,
     rejects: Vec<NewFile>,
+    /// How many rows there were, those that came out of a view.
+    rows: BTreeMap<NaiveDate, u64>,
     /// How many rows were rejected, by reason.
     reasons: BTreeMap<String, u64>,
 }
@@ -120,9 +122,13 @@ async fn publish(workspace: &mut Workspace<'_>, done: Vec<(Chunk, Cleaned)>) -> 
         rejects.files.extend(cleaned.rejects.into_iter().map(with_lineage));
         let files = cleaned.clean.into_iter().map(with_lineage).collect();
         clean.insert(log.clean_table(), Change { files });
-        let raw_rows: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
         let summary = &mut workspace.summary;
+        let raw_rows: u64 = cleaned.rows.values().sum();
         *summary.raw_rows.entry(log.name().to_owned()).or_default() += raw_rows;
+        if raw.has_view() {
+            let before: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
+            *summary.rows_before_views.entry(log.name().to_owned()).or_default() += before;
+        }
         let rejected = summary.rejected_rows.entry(log.name().to_owned()).or_default();
         for (reason, rows) in cleaned.reasons {
             *rejected.entry(reason).or_default() += rows;

@@ -5,12 +5,11 @@ mod file;
 mod upload;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringViewBuilder};
+use arrow::array::{Array, AsArray, Date32Array, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date32Type};
+use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use datafusion::execution::SendableRecordBatchStream;
@@ -19,7 +18,7 @@ use futures::TryStreamExt;
 use super::partition::Partition;
 use crate::engine::parquet_table::Bounds;
 use crate::location::Location;
-use crate::model::{ColumnKind, Model};
+use crate::model::Model;
 use file::{OpenFile, Target};
 pub use upload::Upload;
 
@@ -101,35 +100,11 @@ fn as_declared(batch: &RecordBatch, model: &Model) -> Result<RecordBatch> {
             let found = batch
                 .column_by_name(&column.name)
                 .with_context(|| format!("{}: has no column {}", model.name, column.name))?;
-            match column.kind {
-                ColumnKind::Json => as_json(found),
-                kind => cast_with_options(found, &kind.data_type(), &strict)
-                    .with_context(|| format!("{}: column {}", model.name, column.name)),
-            }
+            cast_with_options(found, &column.kind.data_type(), &strict)
+                .with_context(|| format!("{}: column {}", model.name, column.name))
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(model.schema(), columns)?)
-}
-
-/// Lists of names and values in turn, as texts of JSON objects.
-fn as_json(column: &ArrayRef) -> Result<ArrayRef> {
-    let lists = column.as_list_opt::<i32>().context("a record is a list of names and values")?;
-    let parts = arrow::compute::cast(lists.values(), &DataType::Utf8View)?;
-    let parts = parts.as_string_view();
-    let mut texts = StringViewBuilder::with_capacity(lists.len());
-    for bounds in lists.value_offsets().windows(2) {
-        let (from, to) = (usize::try_from(bounds[0])?, usize::try_from(bounds[1])?);
-        let mut record = serde_json::Map::new();
-        for name in (from..to.saturating_sub(1)).step_by(2) {
-            let value = match parts.is_null(name + 1) {
-                true => serde_json::Value::Null,
-                false => parts.value(name + 1).into(),
-            };
-            record.insert(parts.value(name).to_owned(), value);
-        }
-        texts.append_value(serde_json::Value::Object(record).to_string());
-    }
-    Ok(Arc::new(texts.finish()))
 }
 
 /// Cuts a sorted batch where the partition changes.

@@ -1,0 +1,102 @@
+//! A raw file's footer as the decoder gets it: what writers only meant well is left out of it.
+//!
+//! Texts become bytes, because one byte that is no UTF-8 would end the decoding of a file. The Arrow
+//! schema that some writers add is dropped, because the Parquet schema says the same in one way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
+use parquet::errors::Result;
+use parquet::file::metadata::{
+    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder, RowGroupMetaData,
+};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+
+/// The same footer, with plain types. Errors: a schema that cannot be.
+pub fn plain(footer: &ParquetMetaData) -> Result<ParquetMetaData> {
+    let file = footer.file_metadata();
+    let schema = SchemaDescriptor::new(plain_type(&file.schema_descr().root_schema_ptr())?);
+    let is_arrows = |pair: &&KeyValue| pair.key == "ARROW:schema";
+    let pairs = file.key_value_metadata();
+    let pairs = pairs.map(|pairs| pairs.iter().filter(|pair| !is_arrows(pair)).cloned().collect());
+    let plain = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        pairs,
+        Arc::new(schema),
+        file.column_orders().cloned(),
+    );
+    let groups = footer.row_groups().iter().map(plain_group).collect::<Result<Vec<_>>>()?;
+    Ok(ParquetMetaDataBuilder::new(plain).set_row_groups(groups).build())
+}
+
+/// Old writers say that a column without a dictionary has one at the start of the file.
+fn plain_group(group: &RowGroupMetaData) -> Result<RowGroupMetaData> {
+    if group.columns().iter().all(|column| column.dictionary_page_offset() != Some(0)) {
+        return Ok(group.clone());
+    }
+    let columns = group.columns().iter().map(|column| {
+        let builder = column.clone().into_builder();
+        match column.dictionary_page_offset() {
+            Some(0) => builder.set_dictionary_page_offset(None).build(),
+            _ => builder.build(),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    group.clone().into_builder().set_column_metadata(columns).build()
+}
+
+fn plain_type(found: &TypePtr) -> Result<TypePtr> {
+    let info = found.get_basic_info();
+    let id = info.has_id().then(|| info.id());
+    if found.is_group() {
+        let fields = found.get_fields().iter().map(plain_type).collect::<Result<Vec<_>>>()?;
+        let mut builder = Type::group_type_builder(info.name())
+            .with_fields(fields)
+            .with_converted_type(info.converted_type())
+            .with_logical_type(info.logical_type_ref().cloned())
+            .with_id(id);
+        if info.has_repetition() {
+            builder = builder.with_repetition(info.repetition());
+        }
+        return Ok(Arc::new(builder.build()?));
+    }
+    let is_text = found.get_physical_type() == PhysicalType::BYTE_ARRAY
+        && (matches!(
+            info.logical_type_ref(),
+            Some(LogicalType::String | LogicalType::Enum | LogicalType::Json | LogicalType::Bson)
+        ) || matches!(
+            info.converted_type(),
+            ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON | ConvertedType::BSON
+        ));
+    if !is_text {
+        return Ok(found.clone());
+    }
+    let bytes = Type::primitive_type_builder(info.name(), PhysicalType::BYTE_ARRAY)
+        .with_repetition(info.repetition())
+        .with_id(id);
+    Ok(Arc::new(bytes.build()?))
+}
+
+/// The columns that hold UUIDs, by their dotted names. They are stored as 16 bytes.
+pub fn uuids(footer: &ParquetMetaData) -> BTreeSet<String> {
+    let columns = footer.file_metadata().schema_descr().columns().iter();
+    let uuids = columns.filter(|column| column.logical_type_ref() == Some(&LogicalType::Uuid));
+    uuids.map(|column| column.path().string()).collect()
+}
+
+/// The columns without any value in a file, by their dotted names, as far as the footer tells.
+pub fn without_values(footer: &ParquetMetaData) -> BTreeSet<String> {
+    let columns = footer.file_metadata().schema_descr().columns().iter().enumerate();
+    let is_empty = |position: usize| {
+        footer.row_groups().iter().all(|group| {
+            let column = group.column(position);
+            let nulls = column.statistics().and_then(|statistics| statistics.null_count_opt());
+            nulls.is_some_and(|nulls| i64::try_from(nulls) == Ok(column.num_values()))
+        })
+    };
+    let empty = columns.filter(|(position, _)| is_empty(*position));
+    empty.map(|(_, column)| column.path().string()).collect()
+}

@@ -98,7 +98,12 @@ impl fmt::Display for Summary {
         }
         for (log, rows) in &self.raw_rows {
             if let Some(before) = self.rows_before_views.get(log) {
-                writeln!(f, "{:<34}{:>16}", format!("raw {log} before the view"), grouped(*before))?;
+                writeln!(
+                    f,
+                    "{:<34}{:>16}",
+                    format!("raw {log} before the view"),
+                    grouped(*before)
+                )?;
             }
             writeln!(f, "{:<34}{:>16}", format!("raw {log} read"), grouped(*rows))?;
             for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {

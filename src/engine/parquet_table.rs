@@ -89,7 +89,15 @@ impl ParquetTable {
         let fields = partitions.iter().chain(columns.fields()).cloned().collect::<Vec<_>>();
         let scanned = TableSchema::builder(columns).with_table_partition_cols(partitions).build();
         let schema = Arc::new(Schema::new(fields));
-        ParquetTable { store, schema, scanned, files, readers: None, kept: None, first_number: None }
+        ParquetTable {
+            store,
+            schema,
+            scanned,
+            files,
+            readers: None,
+            kept: None,
+            first_number: None,
+        }
     }
 
     /// Adds the columns [`FILE_NUMBER`] and [`ROW_NUMBER`]. Files are numbered in turn from `first`.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod kept;
+mod listed_keys;
 mod stores;
 mod traffic;
 mod watched;

@@ -24,6 +24,7 @@ use object_store::client::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
+use super::listed_keys::nameable;
 use super::traffic::{Kind, Traffic};
 use crate::progress::tick;
 
@@ -120,7 +121,7 @@ impl HttpService for Connection {
         let mut body = Metered::new(body, self.wire.clone(), permit);
         let body = match kind {
             // A listing whose body is cut is not repeated by the client, unless the request fails.
-            Kind::List => HttpResponseBody::from(body.read().await?),
+            Kind::List => HttpResponseBody::from(nameable(body.read().await?)),
             _ => HttpResponseBody::new(body),
         };
         Ok(HttpResponse::from_parts(head, body))

@@ -9,7 +9,7 @@ use super::{DateSelection, Plan};
 use crate::days;
 use crate::job::Job;
 use crate::model;
-use crate::raw::Log;
+use crate::raw::{Log, Source};
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
 
@@ -55,17 +55,25 @@ impl Plan {
             let tables: Vec<&str> = self.reference.iter().copied().collect();
             line(format!("  reference rows          to store: {}", tables.join(", ")));
         }
+        for unread in [&self.clicks, &self.orders].iter().flat_map(|plan| plan.raw.unread()) {
+            line(format!("  not read                {unread}"));
+        }
         if self.is_nothing_to_do() {
             line("\nnothing to do: all of it is up to date".to_owned());
             return Ok(text);
         }
         for plan in [&self.clicks, &self.orders] {
             let log = plan.raw.log.name();
+            let sources = plan.raw.sources().iter().filter_map(Source::told);
+            let sources: Vec<String> = sources.collect();
             let files: usize = plan.landing.iter().map(|dt| plan.raw.files(*dt).count()).sum();
             line(format!(
                 "\nraw {log:<21} {} landing dates in reach, {files} files",
                 plan.landing.len()
             ));
+            for source in sources {
+                line(format!("  read as                 {source}"));
+            }
             line(format!(
                 "  from the clean table    {} dates are up to date",
                 plan.landing.len() - plan.to_clean.len()

@@ -59,10 +59,25 @@ pub fn dates(
         let as_of = as_of.map(|last| format!(" as of {last}")).unwrap_or_default();
         Some(format!("{}: not landed{as_of}: dt {}", raw.name(), days::describe(dts)))
     });
-    Err(Stop::wait(complaints.collect()).hint(format!(
+    // What lies there instead may be what is missing.
+    let of_absent = logs.iter().filter(|raw| absent.contains_key(&raw.log));
+    let complaints: Vec<String> =
+        complaints.chain(of_absent.flat_map(|raw| raw.unread())).collect();
+    Err(Stop::wait(complaints).hint(format!(
         "report dates are local dates of {}; a date needs every UTC landing date it touches, of \
-         both logs. A landing date has landed when its folder holds at least one object, even an \
-         empty _SUCCESS",
-        job.zone
+         both logs. {}",
+        job.zone,
+        how_a_date_lands(job)
     )))
+}
+
+fn how_a_date_lands(job: &Job) -> &'static str {
+    let sources = || job.clicks.iter().chain(&job.orders);
+    if sources().any(|source| source.marker.is_some()) {
+        "A landing date has landed when its folder, of hourly folders the last one, holds the marker"
+    } else if sources().any(|source| source.layout.has_hours()) {
+        "A landing date has landed when the folder of its last hour, or a later one, holds a file"
+    } else {
+        "A landing date has landed when its folder holds at least one object, even an empty _SUCCESS"
+    }
 }

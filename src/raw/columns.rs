@@ -146,10 +146,11 @@ impl Wanted {
             Wanted::Text | Wanted::Id => text_of().call(vec![column]),
             Wanted::Amount => cast(column, DataType::Utf8View),
             Wanted::Time => try_cast(within_calendar(column, found)?, instant()),
-            Wanted::Number if found.is_floating() => {
-                when(round(vec![column.clone()]).eq(column.clone()), try_cast(column, DataType::Int64))
-                    .end()?
-            }
+            Wanted::Number if found.is_floating() => when(
+                round(vec![column.clone()]).eq(column.clone()),
+                try_cast(column, DataType::Int64),
+            )
+            .end()?,
             Wanted::Number => try_cast(column, DataType::Int64),
         })
     }
@@ -319,9 +320,8 @@ pub(super) async fn read_schema(
             continue;
         }
         let shown = shown(&footer, &found.names, found.data_type);
-        troubles.push(trouble(format!(
-            "column {theirs}{mapped} is {shown}, but wanted is {wanted}"
-        )));
+        troubles
+            .push(trouble(format!("column {theirs}{mapped} is {shown}, but wanted is {wanted}")));
     }
     Ok(if troubles.is_empty() { Ok(file) } else { Err(troubles) })
 }
@@ -369,7 +369,10 @@ fn near_misses<'a>(
     mapped: &BTreeMap<String, String>,
 ) -> Vec<&'a str> {
     let letters = |text: &str| -> String {
-        text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        text.chars()
+            .filter(|letter| letter.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
     };
     let names = fields.iter().map(|field| field.name().as_str());
     names

@@ -28,8 +28,12 @@ pub async fn list(
     let columns = layout.partition_columns();
     let mut dates: BTreeMap<NaiveDate, Vec<(String, ObjectMeta)>> = BTreeMap::new();
     for file in files {
-        let others: Vec<&str> =
-            file.partition.keys().map(String::as_str).filter(|name| !columns.contains(name)).collect();
+        let others: Vec<&str> = file
+            .partition
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !columns.contains(name))
+            .collect();
         let value = |column: &str| file.partition.get(column)?.as_deref();
         let Some(date) = layout.read_partition(value).and_then(|named| named.date()) else {
             return Err(Stop::fix_one(format!(

@@ -159,7 +159,8 @@ impl Layout {
             return true;
         }
         let Some(tokens) = self.folders.get(depth) else { return false };
-        if name.starts_with(['_', '.']) || self.read(depth, name, Named::default()).is_some() {
+        let some_day = Named { year: Some(2000), month: Some(1), day: Some(1), hour: None };
+        if name.starts_with(['_', '.']) || self.read(depth, name, some_day).is_some() {
             return false;
         }
         let value = name.rsplit_once('=').map_or(name, |(_, value)| value);
@@ -170,7 +171,7 @@ impl Layout {
         let has_date = !is_hour || tokens.contains(&Token::Day);
         let digits = value.bytes().filter(u8::is_ascii_digit).count();
         let is_plain = |text: &str| {
-            text.bytes().all(|byte| byte.is_ascii_digit() || b"-_.:T %Z+/".contains(&byte))
+            text.bytes().all(|byte| byte.is_ascii_digit() || b"-_.:T %ZA+/".contains(&byte))
         };
         let begins_as_year = value.get(..2).is_some_and(|first| ["19", "20"].contains(&first));
         match has_date {

@@ -35,9 +35,7 @@ pub struct Listing {
     /// The wanted dates whose folders hold anything.
     pub dates: BTreeMap<NaiveDate, Landing>,
     /// Folders beside those of the landing dates that look like dates in another spelling.
-    pub alike: Tally,
-    /// Whether the log of a Delta table says which files there are.
-    pub is_delta: bool,
+    pub alike: BTreeSet<String>,
 }
 
 /// What lies in the folders of a landing date.
@@ -66,11 +64,6 @@ impl Tally {
         self.count += 1;
         self.first.get_or_insert_with(|| name.to_owned());
     }
-
-    pub fn merge(&mut self, other: &Tally) {
-        self.count += other.count;
-        self.first = self.first.take().or_else(|| other.first.clone());
-    }
 }
 
 /// Lists the dates from `from` on that are wanted. Errors: exit 2 where the root is a table of a
@@ -83,7 +76,8 @@ pub async fn list(
     let is_wanted = |date: NaiveDate| from.is_none_or(|from| from <= date) && wanted(date);
     // The next date tells that the one before is complete, where there are hours.
     let is_of_interest = |date: NaiveDate| {
-        is_wanted(date) || source.layout.has_hours() && is_wanted(days::minus(date, 1)) && wanted(date)
+        is_wanted(date)
+            || source.layout.has_hours() && is_wanted(days::minus(date, 1)) && wanted(date)
     };
     let location = &source.location;
     let at_once = async {
@@ -106,8 +100,9 @@ pub async fn list(
     let mut listing = match at_once {
         Some(mut listing) => {
             // What comes before the first date that was asked for is only in the other listing.
-            listing.alike = Tally::default();
-            folders.iter().for_each(|folder| note_alike(&mut listing, &source.layout, 0, folder, folder));
+            folders
+                .iter()
+                .for_each(|folder| note_alike(&mut listing, &source.layout, 0, folder, folder));
             listing
         }
         None => walk(source, folders, from, &is_of_interest).await?,
@@ -258,7 +253,7 @@ fn is_hidden(name: &str) -> bool {
 
 fn note_alike(listing: &mut Listing, layout: &Layout, depth: usize, folder: &str, path: &str) {
     if layout.is_alike(depth, folder) {
-        listing.alike.add(path);
+        listing.alike.insert(path.to_owned());
     }
 }
 
@@ -332,6 +327,51 @@ fn is_data(source: &Source, name: &str) -> bool {
 }
 
 impl Listing {
+    /// What lies in the source and is not read, in sentences (B5).
+    pub fn unread(&self, source: &Source) -> Vec<String> {
+        let location = &source.location;
+        let told = |of: fn(&Landing) -> &Tally, what: &str, hint: &str| {
+            let found = self.dates.iter().filter(|(_, landing)| of(landing).count > 0);
+            let found: Vec<(&NaiveDate, &Tally)> =
+                found.map(|(date, landing)| (date, of(landing))).collect();
+            let (date, first) = found.first()?;
+            let objects: u64 = found.iter().map(|(_, tally)| tally.count).sum();
+            let folder = source.layout.folder_of(**date, None);
+            let name = first.first.as_deref().unwrap_or_default();
+            Some(format!(
+                "{location}: {objects} {} of {} landing {} not read, such as {folder}/{name}: \
+                 {what}; {hint}",
+                if objects == 1 { "object" } else { "objects" },
+                found.len(),
+                if found.len() == 1 { "date is" } else { "dates are" },
+            ))
+        };
+        let ending = match source.suffix.as_str() {
+            "" => "it is empty".to_owned(),
+            suffix => format!("its name does not end in {suffix}"),
+        };
+        let names = told(
+            |landing| &landing.names,
+            &ending,
+            "[input] suffix says how the names of data files end, \"\" takes all",
+        );
+        let folders = told(
+            |landing| &landing.folders,
+            "it lies in another folder than the layout says",
+            "[input] layout says how folders are named, such as \"dt=%Y-%m-%d/hour=%H\"",
+        );
+        let alike = self.alike.first().map(|first| {
+            let count = self.alike.len();
+            let (noun, verb) = if count == 1 { ("folder", "looks") } else { ("folders", "look") };
+            format!(
+                "{location}: {count} {noun} not read, such as {first}: {verb} like a date, in \
+                 another spelling than {}; rename, or say so with [input] layout",
+                source.layout.text()
+            )
+        });
+        names.into_iter().chain(folders).chain(alike).collect()
+    }
+
     /// The dates of a table's log, each with the files that are not removed. A date without rows has
     /// landed when a later one has some.
     pub fn of_delta(
@@ -342,8 +382,7 @@ impl Listing {
         let first = dates.keys().next().copied();
         let span = from.or(first).zip(dates.keys().next_back().copied());
         let landed = span.into_iter().flat_map(|(from, to)| DateRange { from, to }.iter());
-        let mut listing =
-            Listing { has_dates: first.is_some(), is_delta: true, ..Listing::default() };
+        let mut listing = Listing { has_dates: first.is_some(), ..Listing::default() };
         for date in landed.filter(|date| wanted(*date)) {
             listing.dates.insert(date, Landing { has_landed: true, ..Landing::default() });
         }

@@ -25,9 +25,9 @@ use object_store::ObjectMeta;
 use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
+use columns::Trouble;
 pub use layout::Layout;
 pub use link_key::{LinkFormats, link_key};
-use columns::Trouble;
 use listing::{Landing, Listing};
 pub use rows::Reading;
 pub use source::{Shape, Source};
@@ -134,7 +134,7 @@ impl RawLog {
         let wrong = self.sources.iter().zip(&self.listings).filter(|(_, found)| !found.has_dates);
         let complaint = |(source, found): (&Source, &Listing)| {
             let example = source.layout.folder_of(EXAMPLE, source.layout.has_hours().then_some(23));
-            let instead = match &found.alike.first {
+            let instead = match found.alike.first() {
                 Some(alike) => format!("; there is {alike}, which is no such name"),
                 None => String::new(),
             };
@@ -145,6 +145,12 @@ impl RawLog {
             )
         };
         wrong.map(complaint).collect()
+    }
+
+    /// What lies in its folders and is not read, in sentences (B5).
+    pub fn unread(&self) -> Vec<String> {
+        let sources = self.sources.iter().zip(&self.listings);
+        sources.flat_map(|(source, listing)| listing.unread(source)).collect()
     }
 
     /// The landing dates of which anything lies there, landed or not.
@@ -161,9 +167,8 @@ impl RawLog {
 
     /// Whether a landing date has landed in each source (D2, I3).
     pub fn has_landed(&self, dt: NaiveDate) -> bool {
-        let has_landed = |listing: &Listing| {
-            listing.dates.get(&dt).is_some_and(|landing| landing.has_landed)
-        };
+        let has_landed =
+            |listing: &Listing| listing.dates.get(&dt).is_some_and(|landing| landing.has_landed);
         self.listings.iter().all(has_landed)
     }
 
@@ -186,7 +191,8 @@ impl RawLog {
         for date in dates.iter().filter(|date| !self.checked.contains_key(date)) {
             for (source, listing) in self.listings.iter().enumerate() {
                 let files = listing.dates.get(date).into_iter().flat_map(|landing| &landing.files);
-                unchecked.extend(files.map(|(path, meta)| (*date, source, path.clone(), meta.clone())));
+                unchecked
+                    .extend(files.map(|(path, meta)| (*date, source, path.clone(), meta.clone())));
             }
         }
         let log = self.log;
@@ -205,7 +211,8 @@ impl RawLog {
         }
         let mut complaints = Trouble::together(troubles);
         if complaints.is_empty() {
-            let files = checked.iter().flat_map(|(date, files)| files.iter().map(|file| (*date, file)));
+            let files =
+                checked.iter().flat_map(|(date, files)| files.iter().map(|file| (*date, file)));
             let files: Vec<(NaiveDate, &RawFile)> = files.collect();
             complaints.extend(self.unmapped(&files));
             complaints.extend(self.view_troubles(&files).await?);
@@ -256,9 +263,11 @@ impl RawLog {
     /// What the store says about the files of a landing date: a digest of names, sizes and tags. Equal
     /// ones mean equal files, and copies differ.
     pub fn tags(&self, dt: NaiveDate) -> String {
-        let landings = self.listings.iter().enumerate().filter_map(|(source, listing)| {
-            Some((source, listing.dates.get(&dt)?))
-        });
+        let landings = self
+            .listings
+            .iter()
+            .enumerate()
+            .filter_map(|(source, listing)| Some((source, listing.dates.get(&dt)?)));
         digest(landings.flat_map(|(source, landing)| {
             landing.files.iter().map(move |(path, file)| {
                 let version = match &file.e_tag {

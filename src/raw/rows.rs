@@ -27,8 +27,8 @@ use super::link_key::link_key;
 use super::source::{Shape, Source};
 use super::{Log, RawFile, RawLog, guard, relative};
 use crate::days::days_since_1970;
-use crate::engine::parquet_table::{Bounds, DataFile, FILE_NUMBER, ParquetTable, ROW_NUMBER};
 use crate::engine::functions::{is_bad_text, raw_record, readable, readable_type, uuid_text};
+use crate::engine::parquet_table::{Bounds, DataFile, FILE_NUMBER, ParquetTable, ROW_NUMBER};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::view::{self, View};
 
@@ -158,7 +158,10 @@ impl RawLog {
                     let found = source.location.store().head(&file.meta.location).await;
                     found.with_context(|| name.clone())?;
                     let error = error.to_string();
-                    format!(": {}", error.replace("Parquet error: Parquet error: ", "Parquet error: "))
+                    format!(
+                        ": {}",
+                        error.replace("Parquet error: Parquet error: ", "Parquet error: ")
+                    )
                 }
                 Err(_) => String::new(),
             };
@@ -299,7 +302,8 @@ impl RawLog {
     ) -> Result<DataFrame> {
         let columns = columns_of_all(files);
         // Which columns the view reads is known once it is planned over all of them.
-        let fields = columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
+        let fields =
+            columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
         let mut fields: Vec<Field> = fields.filter(|field| field.name() != "dt").collect();
         fields.push(Field::new("dt", DataType::Date32, false));
         let nothing = engine.nothing(&Schema::new(fields))?;
@@ -333,10 +337,12 @@ impl RawLog {
     /// (B2).
     fn of_view(&self, plan: &LogicalPlan, reading: Reading<'_>) -> Result<Vec<Expr>> {
         let found = |name: &str| {
-            plan.schema().iter().filter(|(_, field)| field.name() == name).last().map(|(table, field)| {
-                let column = Expr::Column(Column::new(table.cloned(), field.name()));
-                (column, field.data_type().clone())
-            })
+            plan.schema().iter().filter(|(_, field)| field.name() == name).last().map(
+                |(table, field)| {
+                    let column = Expr::Column(Column::new(table.cloned(), field.name()));
+                    (column, field.data_type().clone())
+                },
+            )
         };
         let carried = CARRIED.map(|name| found(name).map(|(column, _)| column));
         let [Some(dt), Some(row_at), Some(is_bad_text)] = carried else { bail!("a row is lost") };
@@ -429,9 +435,9 @@ fn is_bad(bytes: Vec<Expr>) -> Expr {
 /// A column of a file, which may lie in a struct. UUIDs are texts.
 fn column_of(file: &RawFile, found: &Found<'_>) -> Result<(Expr, DataType)> {
     let (outermost, inner) = found.names.split_first().context("a column has a name")?;
-    let column = inner.iter().fold(ident(outermost.as_str()), |column, name| {
-        get_field(column, name.as_str())
-    });
+    let column = inner
+        .iter()
+        .fold(ident(outermost.as_str()), |column, name| get_field(column, name.as_str()));
     Ok(match file.uuids.contains(&found.names.join(".")) {
         true => (uuid_text().call(vec![column]), DataType::Utf8View),
         false => (column, found.data_type.clone()),

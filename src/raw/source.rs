@@ -41,6 +41,30 @@ impl Source {
     }
 }
 
+impl Source {
+    /// How the source is read, as far as the job file says so.
+    pub fn told(&self) -> Option<String> {
+        let plain = Source::plain(self.location.clone());
+        let mut told = Vec::new();
+        if self.layout != plain.layout {
+            told.push(format!("layout {}", self.layout.text()));
+        }
+        if self.suffix != plain.suffix {
+            told.push(format!("suffix \"{}\"", self.suffix));
+        }
+        if let Some(marker) = &self.marker {
+            told.push(format!("marker {marker}"));
+        }
+        match &self.shape {
+            Shape::Columns(columns) => {
+                told.extend(columns.iter().map(|(ours, theirs)| format!("{ours} <- {theirs}")));
+            }
+            Shape::View(view) => told.push(format!("view {}", view.file)),
+        }
+        (!told.is_empty()).then(|| format!("{}: {}", self.location, told.join(", ")))
+    }
+}
+
 impl Shape {
     /// Whether rows have our names as they are.
     pub fn is_plain(&self) -> bool {

@@ -49,9 +49,10 @@ pub fn carrying(plan: LogicalPlan, carried: &[&str]) -> Result<LogicalPlan> {
             )?)
         }
         LogicalPlan::Union(union) => {
-            let inputs = union.inputs.into_iter().map(|input| {
-                Ok(Arc::new(carrying(Arc::unwrap_or_clone(input), carried)?))
-            });
+            let inputs = union
+                .inputs
+                .into_iter()
+                .map(|input| Ok(Arc::new(carrying(Arc::unwrap_or_clone(input), carried)?)));
             LogicalPlan::Union(Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)?)
         }
         other => bail!("has {}", other.display()),
@@ -63,7 +64,9 @@ pub fn columns_used(plan: &LogicalPlan) -> Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     plan.apply(|node| {
         for expression in node.expressions() {
-            used.extend(expression.column_refs().into_iter().map(|Column { name, .. }| name.clone()));
+            used.extend(
+                expression.column_refs().into_iter().map(|Column { name, .. }| name.clone()),
+            );
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -30,7 +30,9 @@ pub async fn live_files(table: &Location) -> Result<Vec<LiveFile>> {
     for view in delta.snapshot()?.log_data().iter() {
         let path = view.path().to_string();
         if view.deletion_vector_descriptor().is_some() {
-            anyhow::bail!("{path} has a deletion vector; rewrite the table without them (REORG … PURGE)");
+            anyhow::bail!(
+                "{path} has a deletion vector; rewrite the table without them (REORG … PURGE)"
+            );
         }
         let modified = DateTime::from_timestamp_millis(view.modification_time());
         let meta = ObjectMeta {

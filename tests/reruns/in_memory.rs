@@ -16,6 +16,8 @@ use lookback::lock::Pace;
 use lookback::model;
 use lookback::plan::{DateSelection, Rebuild};
 use lookback::progress::Progress;
+use lookback::raw::Source;
+use lookback::reference::TableSource;
 use lookback::run::{self, Request};
 use lookback::stop::Stop;
 use lookback::summary::Summary;
@@ -71,13 +73,13 @@ fn on_store(job: &Job, store: &Store, folder: &FilePath) -> Job {
         location.in_store(store)
     };
     Job {
-        clicks: location("raw/clicks"),
-        orders: location("raw/orders"),
-        links: location("reference/links.csv"),
-        stores: location("reference/stores.csv"),
-        rates: location("reference/rates.csv"),
-        fx_rates: Some(location("reference/fx_rates.csv")),
-        identities: Some(location("reference/identities.csv")),
+        clicks: vec![Source::plain(location("raw/clicks"))],
+        orders: vec![Source::plain(location("raw/orders"))],
+        links: TableSource::plain(location("reference/links.csv")),
+        stores: TableSource::plain(location("reference/stores.csv")),
+        rates: TableSource::plain(location("reference/rates.csv")),
+        fx_rates: Some(TableSource::plain(location("reference/fx_rates.csv"))),
+        identities: Some(TableSource::plain(location("reference/identities.csv"))),
         root: location("warehouse"),
         ..job.clone()
     }
@@ -99,14 +101,19 @@ impl World {
     pub fn seen_through(&self, store: Arc<dyn ObjectStore>) -> World {
         let through = Store::of(store.clone());
         let seen = |location: &Location| location.in_store(&through);
+        let logs = |sources: &[Source]| -> Vec<Source> {
+            let sources = sources.iter();
+            sources.map(|of| Source { location: seen(&of.location), ..of.clone() }).collect()
+        };
+        let table = |of: &TableSource| TableSource { location: seen(&of.location), ..of.clone() };
         let job = Job {
-            clicks: seen(&self.job.clicks),
-            orders: seen(&self.job.orders),
-            links: seen(&self.job.links),
-            stores: seen(&self.job.stores),
-            rates: seen(&self.job.rates),
-            fx_rates: self.job.fx_rates.as_ref().map(seen),
-            identities: self.job.identities.as_ref().map(seen),
+            clicks: logs(&self.job.clicks),
+            orders: logs(&self.job.orders),
+            links: table(&self.job.links),
+            stores: table(&self.job.stores),
+            rates: table(&self.job.rates),
+            fx_rates: self.job.fx_rates.as_ref().map(table),
+            identities: self.job.identities.as_ref().map(table),
             root: seen(&self.job.root),
             ..self.job.clone()
         };

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray
 use bytes::Bytes;
 use chrono::NaiveDate;
 use lookback::location::{Location, Store};
-use lookback::raw::{Log, RawLog};
+use lookback::raw::{Log, RawLog, Source};
 use lookback::reference::{Heads, Reference};
 use lookback::warehouse::Warehouse;
 use object_store::ObjectStoreExt;
@@ -77,13 +77,14 @@ async fn on_object_storage(objects: &Objects) -> (FailingStore, Location) {
 
 async fn listed(location: &Location) -> RawLog {
     let wanted = |dt: NaiveDate| dt != day(8);
-    RawLog::list(Log::Clicks, location, Some(day(2)), Some(day(90)), wanted).await.unwrap()
+    let sources = [Source::plain(location.clone())];
+    RawLog::list(Log::Clicks, &sources, Some(day(2)), Some(day(90)), wanted).await.unwrap()
 }
 
 /// The names of the Parquet files of each landing date.
 fn files(log: &RawLog) -> BTreeMap<NaiveDate, Vec<String>> {
     let names = |dt| log.files(dt).map(|file| file.location.filename().unwrap().to_owned());
-    log.landed().into_iter().map(|dt| (dt, names(dt).collect())).collect()
+    log.dates().into_iter().map(|dt| (dt, names(dt).collect())).collect()
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn a_log_without_any_landing_date_is_a_wrong_location() {
             let (_folder, disk) = on_disk(&objects);
             let (_, location) = on_object_storage(&objects).await;
             let complaints = [&disk, &location]
-                .map(async |location| listed(location).await.refuse_wrong_location().is_some());
+                .map(async |location| listed(location).await.refuse_wrong_location().len() == 1);
             let [disk, store] = complaints;
             (disk.await, store.await)
         };

@@ -185,9 +185,11 @@ impl ScalarUDFImpl for JsonText {
         let objects = cast(&objects, &DataType::Utf8View)?;
         let mut texts = StringViewBuilder::with_capacity(objects.len());
         for object in objects.as_string_view() {
-            let object = object.map(serde_json::from_str::<Value>).and_then(std::result::Result::ok);
+            let object =
+                object.map(serde_json::from_str::<Value>).and_then(std::result::Result::ok);
             let text = object.as_ref().and_then(|object| {
-                let object = object.get(READING).filter(|reading| reading.is_object()).unwrap_or(object);
+                let object =
+                    object.get(READING).filter(|reading| reading.is_object()).unwrap_or(object);
                 object.get(name)?.as_str().filter(|text| !text.is_empty())
             });
             texts.append_option(text);

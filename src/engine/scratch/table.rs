@@ -128,7 +128,7 @@ impl TableProvider for ScratchTable {
 fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
     let external = |error: object_store::path::Error| DataFusionError::External(Box::new(error));
     Ok(DataFile {
- only: None,
+        only: None,
         path: Path::from_absolute_path(path).map_err(external)?,
         size: std::fs::metadata(path)?.len(),
         partition: None,

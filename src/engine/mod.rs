@@ -120,6 +120,8 @@ impl Engine {
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".into());
         options.sql_parser.parse_float_as_decimal = true;
+        // It mixes up columns of structs with others of their names, in views.
+        options.optimizer.enable_leaf_expression_pushdown = false;
         // Sorting all rows at once is faster than sorting pieces and merging them.
         options.execution.sort_in_place_threshold_bytes = 256 << 20;
         // A build side that fits into memory is not partitioned: exchanging rows is slower.

@@ -289,8 +289,8 @@ mod tests {
 
     fn read(layout: &str, path: &str) -> Option<Named> {
         let layout = Layout::parse(layout).unwrap();
-        let names = path.split('/').enumerate();
-        names.fold(Some(Named::default()), |named, (depth, name)| layout.read(depth, name, named?))
+        let mut names = path.split('/').enumerate();
+        names.try_fold(Named::default(), |named, (depth, name)| layout.read(depth, name, named))
     }
 
     #[test]

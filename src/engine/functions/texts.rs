@@ -253,7 +253,7 @@ mod tests {
         let bytes = column(vec![Some(b"caf\xc3\xa9"), Some(b"caf\xe9 au lait"), None, Some(b"")]);
         let texts = without_empty(&texts(&bytes).unwrap()).unwrap();
         assert_eq!(texts.iter().collect::<Vec<_>>(), [Some("café"), None, None, None]);
-        let is_bad = bad_texts(&[bytes.clone()], 4).unwrap();
+        let is_bad = bad_texts(std::slice::from_ref(&bytes), 4).unwrap();
         assert_eq!(is_bad, BooleanArray::from(vec![false, true, false, false]));
         let readable = readable_array(&bytes).unwrap();
         let expected = [Some("café"), Some("caf\\xE9 au lait"), None, Some("")];

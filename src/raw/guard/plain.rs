@@ -1,11 +1,14 @@
 //! A raw file's footer as the decoder gets it: what writers only meant well is left out of it.
 //!
-//! Texts become bytes, because one byte that is no UTF-8 would end the decoding of a file. The Arrow
-//! schema that some writers add is dropped, because the Parquet schema says the same in one way.
+//! Texts become bytes, because one byte that is no UTF-8 would end the decoding of a file. So they do
+//! in the Arrow schema that some writers add. The rest of it stays: it tells times in seconds from
+//! numbers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::Result;
 use parquet::file::metadata::{
@@ -17,9 +20,18 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 pub fn plain(footer: &ParquetMetaData) -> Result<ParquetMetaData> {
     let file = footer.file_metadata();
     let schema = SchemaDescriptor::new(plain_type(&file.schema_descr().root_schema_ptr())?);
-    let is_arrows = |pair: &&KeyValue| pair.key == "ARROW:schema";
-    let pairs = file.key_value_metadata();
-    let pairs = pairs.map(|pairs| pairs.iter().filter(|pair| !is_arrows(pair)).cloned().collect());
+    let is_arrows = |pair: &KeyValue| pair.key == ARROW_SCHEMA_META_KEY;
+    let pairs = match file.key_value_metadata() {
+        Some(pairs) if pairs.iter().any(is_arrows) => {
+            let hints = parquet_to_arrow_schema(file.schema_descr(), Some(pairs))?;
+            let hints = Schema::new(hints.fields().iter().map(plain_hint).collect::<Vec<_>>());
+            let hints =
+                KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&hints));
+            let others = pairs.iter().filter(|pair| !is_arrows(pair)).cloned();
+            Some(others.chain([hints]).collect())
+        }
+        pairs => pairs.cloned(),
+    };
     let plain = FileMetaData::new(
         file.version(),
         file.num_rows(),
@@ -30,6 +42,23 @@ pub fn plain(footer: &ParquetMetaData) -> Result<ParquetMetaData> {
     );
     let groups = footer.row_groups().iter().map(plain_group).collect::<Result<Vec<_>>>()?;
     Ok(ParquetMetaDataBuilder::new(plain).set_row_groups(groups).build())
+}
+
+fn plain_hint(field: &FieldRef) -> FieldRef {
+    Arc::new(Field::new(field.name(), plain_data_type(field.data_type()), field.is_nullable()))
+}
+
+fn plain_data_type(found: &DataType) -> DataType {
+    match found {
+        found if found.is_string() => DataType::Binary,
+        DataType::Dictionary(_, values) => plain_data_type(values),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_hint).collect()),
+        DataType::List(field) => DataType::List(plain_hint(field)),
+        DataType::LargeList(field) => DataType::LargeList(plain_hint(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain_hint(field), *size),
+        DataType::Map(field, is_sorted) => DataType::Map(plain_hint(field), *is_sorted),
+        other => other.clone(),
+    }
 }
 
 /// Old writers say that a column without a dictionary has one at the start of the file.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, Int64Array, NullArray, RecordBatch, StringArray, StructArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -30,6 +32,12 @@ pub fn instant(text: &str) -> Option<DateTime<Utc>> {
 pub fn array(kind: &str, cells: Vec<Option<String>>) -> Result<ArrayRef> {
     let target = match kind {
         "null" => return Ok(Arc::new(NullArray::new(cells.len()))),
+        "bytes" => {
+            return Ok(Arc::new(
+                cells.iter().map(|it| Some(bytes(it.as_ref()?))).collect::<BinaryArray>(),
+            ));
+        }
+        "user struct" => return user(cells),
         "string" => DataType::Utf8,
         "large string" => DataType::LargeUtf8,
         "string view" => DataType::Utf8View,
@@ -40,6 +48,7 @@ pub fn array(kind: &str, cells: Vec<Option<String>>) -> Result<ArrayRef> {
         "float64" => DataType::Float64,
         "date" => DataType::Date32,
         "decimal" => DataType::Decimal128(38, 8),
+        "decimal without decimals" => DataType::Decimal128(38, 0),
         "timestamp[ms]" => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
         "timestamp[us]" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         "timestamp[ns]" => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
@@ -66,6 +75,25 @@ pub fn array(kind: &str, cells: Vec<Option<String>>) -> Result<ArrayRef> {
         _ => Arc::new(StringArray::from(cells)),
     };
     Ok(cast_with_options(&source, &target, &CastOptions { safe: false, ..CastOptions::default() })?)
+}
+
+/// `\xE9` is one byte, other letters are UTF-8.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (number, rest) = part.split_at(2.min(part.len()));
+        bytes.extend(u8::from_str_radix(number, 16));
+        bytes.extend(rest.as_bytes());
+    }
+    bytes
+}
+
+/// A struct with the one field `id`.
+fn user(cells: Vec<Option<String>>) -> Result<ArrayRef> {
+    let id: ArrayRef = Arc::new(StringArray::from(cells));
+    let fields = vec![(Arc::new(Field::new("id", DataType::Utf8, true)), id)];
+    Ok(Arc::new(StructArray::from(fields)))
 }
 
 pub fn parquet(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>> {

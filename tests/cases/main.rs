@@ -55,8 +55,8 @@ fn play(world: &mut World, section: &Section) -> Result<()> {
         "links" | "stores" | "rates" | "fx_rates" | "identities" => {
             world.refer(name, rest, section)?;
         }
-        "raw.clicks" => world.land(&CLICKS, section.table()?)?,
-        "raw.orders" => world.land(&ORDERS, section.table()?)?,
+        "raw.clicks" => world.land(&CLICKS, rest, section.table()?)?,
+        "raw.orders" => world.land(&ORDERS, rest, section.table()?)?,
         "file" => world.write(rest, section.code()?.as_bytes())?,
         "run" => world.run(&section.items)?,
         "expect" if rest == "nothing written" => world.expect_nothing_written()?,

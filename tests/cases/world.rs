@@ -85,13 +85,18 @@ impl World {
         Ok(())
     }
 
-    /// Raw rows: one further Parquet file in each landing date.
-    pub fn land(&mut self, log: &'static Log, table: &Table) -> Result<()> {
+    /// Raw rows: one further Parquet file in each landing date, or the file of a heading that names
+    /// one (`in PATH`).
+    pub fn land(&mut self, log: &'static Log, heading: &str, table: &Table) -> Result<()> {
+        let path = heading.split_once("in ").map(|(_, path)| path);
         let mut types: BTreeMap<&str, &str> =
             log.always.iter().map(|column| (*column, usual_type(column))).collect();
         let mut names = Vec::new();
+        let mut theirs: BTreeMap<&str, &str> = BTreeMap::new();
         for header in &table.columns {
             let (name, typed) = header.split_once(':').unwrap_or((header, ""));
+            let (name, own) = name.split_once(" as ").unwrap_or((name, name));
+            theirs.insert(name, own);
             if let Some(absent) = header.strip_prefix("~~").and_then(|it| it.strip_suffix("~~")) {
                 ensure!(types.remove(absent).is_some(), "`{absent}` is absent anyhow");
             } else if !typed.is_empty() {
@@ -112,19 +117,24 @@ impl World {
                 let value = filled_in(column, *number, &row);
                 row.insert((*column).to_owned(), value);
             }
-            landed.entry(landing_date(&row, log)?).or_default().push(row);
+            let date = if path.is_some() { NaiveDate::MIN } else { landing_date(&row, log)? };
+            landed.entry(date).or_default().push(row);
         }
         for (date, rows) in landed {
             self.files += 1;
-            self.dates.push(date);
+            if path.is_none() {
+                self.dates.push(date);
+            }
             let mut columns = Vec::new();
             for (name, kind) in &types {
                 let cells = rows.iter().map(|row| row[*name].clone()).collect();
-                columns.push((*name, array(kind, cells).with_context(|| (*name).to_owned())?));
+                let own = theirs.get(name).copied().unwrap_or(name);
+                columns.push((own, array(kind, cells).with_context(|| (*name).to_owned())?));
             }
             let file = parquet(columns)?;
             let name = log.name;
-            self.write(&format!("raw/{name}/dt={date}/{name}-{}.parquet", self.files), &file)?;
+            let usual = format!("raw/{name}/dt={date}/{name}-{}.parquet", self.files);
+            self.write(path.unwrap_or(&usual), &file)?;
         }
         Ok(())
     }

@@ -72,14 +72,15 @@ def by_duckdb_as(kind):
     return by_duckdb(*(instead.format(TIMES[log]) for log in ("clicks", "orders")))
 
 
-def by_fastparquet(change=lambda text: text, **how):
+def by_fastparquet(change=lambda text: text, unit="us", **how):
     """Clicks only: it has no decimals, and times without a unit of their own as pandas has them."""
 
     def way(log, day):
         if log == "orders":
             return stored(table(log, day))
         rows = table(log, day).to_pandas()
-        rows = rows.astype(dict.fromkeys(texts("utf8"), object))
+        kinds = dict.fromkeys(texts("utf8"), object) | {"clicked_at": f"datetime64[{unit}, UTC]"}
+        rows = rows.astype(kinds)
         for name in texts("utf8"):
             rows[name] = [change(text) if isinstance(text, str) else None for text in rows[name]]
         handle, path = tempfile.mkstemp(suffix=".parquet")
@@ -162,7 +163,7 @@ WAYS = {
     "fastparquet: bytes": by_fastparquet(str.encode, object_encoding=texts("bytes")),
     "fastparquet: types as it guesses them": by_fastparquet(),
     "fastparquet: INT96, gzip": by_fastparquet(
-        object_encoding=texts("utf8"), times="int96", compression="GZIP"
+        unit="ns", object_encoding=texts("utf8"), times="int96", compression="GZIP"
     ),
     "drift: columns come and go": drifting(as_is, without_what_is_null),
     "drift: the order of columns": drifting(as_is, turned_round),

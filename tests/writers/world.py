@@ -272,10 +272,11 @@ def read(place, options=None):
 
 
 def spelt_alike(record):
-    """A rejected row as one text, whatever the types of its columns. An object `lookback` of it
-    holds our names; then these are what is compared."""
+    """What a rejected row has in the known columns, as one text, whatever their types. A log with
+    names of its own has ours in an object `lookback`."""
     values = record.get("lookback", record)
-    return json.dumps({k: as_text(v) for k, v in sorted(values.items()) if v not in (None, "")})
+    known = {name: values.get(name) for name in {*CLICKS.names, *ORDERS.names}}
+    return json.dumps({k: as_text(v) for k, v in sorted(known.items()) if v not in (None, "")})
 
 
 def as_text(value):

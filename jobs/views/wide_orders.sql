@@ -1,29 +1,34 @@
--- A shop's order table as order events: one row per order line that says how far it has come.
+-- A shop's order table as order events: one row per order line that says how far it has
+-- come.
 --
 -- It is for exports with a column per step, such as created_at, paid_at, finished_at,
--- cancelled_at and refunded_at. A row is delivered again whenever it has changed, or all rows each
--- day. Copy this file beside your job file, put your own column names in, and name it there:
+-- cancelled_at and refunded_at. A row is delivered again whenever it has changed, or all
+-- rows each day. Copy this file beside your job file, put your own column names in, and
+-- name it there:
 --
 --     [input.orders]
 --     path = "raw/order_lines"
 --     view = "views/wide_orders.sql"
 --
--- Each step that a row has gone through becomes an event. Its id is made of order, line and event
--- type, so an event that is delivered again is known as the same one.
+-- Each step that a row has gone through becomes an event. Its id is made of order, line
+-- and event type, so an event that is delivered again is known as the same one.
 --
--- A row repeats the steps of earlier days, as well. They are left out by the filter at the end. Its
--- 2 days are `late_days` of the job file: change both together. Does your export deliver only rows
--- that have changed? Then put 30 days there: what came too late is rejected, and thereby counted.
+-- A row repeats the steps of earlier days, as well. They are left out by the filter at
+-- the end. Its 2 days are `late_days` of the job file: change both together. Does your
+-- export deliver only rows that have changed? Then put 30 days there: what came too late
+-- is rejected, and thereby counted.
 --
--- Refunds: a row has the sum of all refunds of its line, and the time of the last one. The id of a
--- refund ends in that sum, so a grown sum is another refund. What it grew by cannot be told from
--- one row, so its amount is the whole sum. That is right
+-- Refunds: a row has the sum of all refunds of its line, and the time of the last one.
+-- The id of a refund ends in that sum, so a grown sum is another refund. What it grew by
+-- cannot be told from one row, so its amount is the whole sum. That is right
+--
 -- - for a line that is refunded once, in part or whole;
--- - for a line that is refunded in parts until nothing is left: a refund gives back at most what is
---   left (rule M1).
--- It is too much for a line with several refunds that leave something. Is there a table of single
--- refunds, a row each? Make it a second [[input.orders]] with `columns`, and leave out the part
--- 'refunded' below. To see whether you have such lines:
+-- - in the end, for a line that is refunded in parts until nothing is left: a refund gives
+--   back at most what is left (rule M1).
+--
+-- It is too much for a line with several refunds that leave something. Is there a table
+-- of single refunds, a row each? Make it a second [[input.orders]] with `columns`, and
+-- leave out the part 'refunded' below. To see whether you have such lines:
 --
 --     lookback query job.toml "select order_id, line_id, count(*) as refunds
 --         from clean.order_events where event_type = 'refunded'
@@ -38,12 +43,20 @@ with events as (
     from raw
     union all
     select
-        raw.*, 'paid' as event_type, paid_at as event_at, null as amount, null as reason
+        raw.*,
+        'paid' as event_type,
+        paid_at as event_at,
+        null as amount,
+        null as reason
     from raw
     where paid_at is not null
     union all
     select
-        raw.*, 'completed' as event_type, finished_at as event_at, null as amount, null as reason
+        raw.*,
+        'completed' as event_type,
+        finished_at as event_at,
+        null as amount,
+        null as reason
     from raw
     where finished_at is not null
     union all

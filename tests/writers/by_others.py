@@ -190,6 +190,4 @@ for codec in ("uncompressed", "snappy", "gzip", "brotli", "zstd", "lz4", "lz4_ra
 for kind in ("timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp", "timestamptz"):
     WAYS[f"duckdb: {kind}"] = by_duckdb_as(kind)
 for codec in ("UNCOMPRESSED", "SNAPPY", "GZIP", "BROTLI", "LZ4_RAW", "ZSTD"):
-    WAYS[f"fastparquet: {codec}"] = by_fastparquet(
-        object_encoding=texts("utf8"), compression=codec
-    )
+    WAYS[f"fastparquet: {codec}"] = by_fastparquet(object_encoding=texts("utf8"), compression=codec)

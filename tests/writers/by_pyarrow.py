@@ -45,9 +45,7 @@ def encoded(what, encoding):
 
 def required_where_possible(rows):
     """Columns without a null are said to have none."""
-    fields = [
-        field.with_nullable(rows.column(field.name).null_count > 0) for field in rows.schema
-    ]
+    fields = [field.with_nullable(rows.column(field.name).null_count > 0) for field in rows.schema]
     return rows.cast(pyarrow.schema(fields))
 
 
@@ -201,9 +199,13 @@ WAYS |= {
     "pyarrow: no Arrow schema": written(store_schema=False),
     "pyarrow: no Arrow schema, format version 1.0": written(store_schema=False, version="1.0"),
     "pyarrow: INT96": written(use_deprecated_int96_timestamps=True),
-    "pyarrow: INT96, no Arrow schema": written(use_deprecated_int96_timestamps=True, store_schema=False),
+    "pyarrow: INT96, no Arrow schema": written(
+        use_deprecated_int96_timestamps=True, store_schema=False
+    ),
     "pyarrow: no dictionary pages": written(**PLAIN_PAGES),
-    "pyarrow: dictionary pages that overflow": written(dictionary_pagesize_limit=16, data_page_size=16),
+    "pyarrow: dictionary pages that overflow": written(
+        dictionary_pagesize_limit=16, data_page_size=16
+    ),
     "pyarrow: dictionary columns": changed(as_dictionaries),
     "pyarrow: large texts": typed(TEXT, pyarrow.large_string()),
     "pyarrow: views of texts": typed(TEXT, pyarrow.string_view()),
@@ -211,9 +213,15 @@ WAYS |= {
     "pyarrow: large bytes": typed(TEXT, pyarrow.large_binary()),
     "pyarrow: bytes, no Arrow schema": typed(TEXT, pyarrow.binary(), store_schema=False),
     "pyarrow: REQUIRED columns": changed(required_where_possible),
-    "pyarrow: REQUIRED columns, no Arrow schema": changed(required_where_possible, store_schema=False),
-    "pyarrow: decimals as INT32": typed(MONEY, pyarrow.decimal128(9, 4), store_decimal_as_integer=True),
-    "pyarrow: decimals as INT64": typed(MONEY, pyarrow.decimal128(18, 4), store_decimal_as_integer=True),
+    "pyarrow: REQUIRED columns, no Arrow schema": changed(
+        required_where_possible, store_schema=False
+    ),
+    "pyarrow: decimals as INT32": typed(
+        MONEY, pyarrow.decimal128(9, 4), store_decimal_as_integer=True
+    ),
+    "pyarrow: decimals as INT64": typed(
+        MONEY, pyarrow.decimal128(18, 4), store_decimal_as_integer=True
+    ),
     "pyarrow: decimals as FLBA of 16 bytes": typed(MONEY, pyarrow.decimal128(38, 4)),
     "pyarrow: decimals as FLBA of 32 bytes": typed(MONEY, pyarrow.decimal256(76, 4)),
     "pyarrow: decimals of 2 decimals": typed(MONEY, pyarrow.decimal128(7, 2)),
@@ -257,4 +265,6 @@ WAYS |= {
     "pyarrow: dictionary_page_offset = 0": no_first_dictionary_page,
 }
 for unit, zone in itertools.product(("s", "ms", "us", "ns"), (None, "UTC", "Asia/Shanghai")):
-    WAYS[f"pyarrow: timestamp[{unit}] of zone {zone}"] = typed(TIME, pyarrow.timestamp(unit, tz=zone))
+    WAYS[f"pyarrow: timestamp[{unit}] of zone {zone}"] = typed(
+        TIME, pyarrow.timestamp(unit, tz=zone)
+    )

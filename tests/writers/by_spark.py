@@ -126,7 +126,9 @@ def as_bytes(rows):
 
 def as_numbers(rows):
     """Ids as Spark infers them of a CSV or JSON file."""
-    ids = [name for name in ("click_id", "event_id", "order_id", "buyer_id") if name in rows.columns]
+    ids = [
+        name for name in ("click_id", "event_id", "order_id", "buyer_id") if name in rows.columns
+    ]
     return rows.withColumns({name: rows[name].cast("bigint") for name in ids})
 
 

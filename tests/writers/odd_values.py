@@ -32,7 +32,10 @@ from world import (
 
 # INT96 holds nanoseconds and a day; as nanoseconds alone they end in 2262, and wrap around.
 FAR = {
-    "too_late": [datetime.datetime(1, 1, 1, tzinfo=UTC), datetime.datetime(1600, 2, 29, tzinfo=UTC)],
+    "too_late": [
+        datetime.datetime(1, 1, 1, tzinfo=UTC),
+        datetime.datetime(1600, 2, 29, tzinfo=UTC),
+    ],
     "in_the_future": [
         datetime.datetime(2300, 1, 1, tzinfo=UTC),
         datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
@@ -195,7 +198,9 @@ def pyarrow_uuids(_, rows):
 
 
 def duckdb_uuids(log, rows):
-    names = [n for n in ("click_id", "event_id", "order_id", "visitor_id") if n in rows.column_names]
+    names = [
+        n for n in ("click_id", "event_id", "order_id", "visitor_id") if n in rows.column_names
+    ]
     replaced = ", ".join(f"{name}::uuid as {name}" for name in names)
     return by_duckdb(rows=rows, **{log: f"* replace ({replaced})"})(log, None)
 

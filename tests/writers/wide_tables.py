@@ -76,9 +76,7 @@ WHOLE = IN_PARTS | {"refunded_amount": money("19.99"), "refunded_at": at(3, "10:
 PLACED_IN_PARTS = gone_through(
     "placed", 70002, at(2, "10:30:00"), buyer="502", amount=money("19.99")
 )
-PART = gone_through(
-    "refunded", 70002, at(2, "20:00:00"), "/5.0000", buyer="502", amount=money(5)
-)
+PART = gone_through("refunded", 70002, at(2, "20:00:00"), "/5.0000", buyer="502", amount=money(5))
 REST = gone_through(
     "refunded", 70002, at(3, "10:00:00"), "/19.9900", buyer="502", amount=money("19.99")
 )
@@ -163,7 +161,9 @@ def single_refunds_as_a_second_source(world):
     head, refunds = text.split("    union all\n    select\n        raw.*,\n        'refunded'")
     view = head + ")\nselect" + refunds.split(")\nselect", 1)[1]
     schema = fields(
-        "refund_id kind refunded_at order_no line_no given_back", refunded_at=MICROS, given_back=MONEY
+        "refund_id kind refunded_at order_no line_no given_back",
+        refunded_at=MICROS,
+        given_back=MONEY,
     )
     refunds = {
         1: [],

@@ -27,8 +27,9 @@
 --   back at most what is left (rule M1).
 --
 -- It is too much for a line with several refunds that leave something. Is there a table
--- of single refunds, a row each? Make it a second [[input.orders]] with `columns`, and
--- leave out the part 'refunded' below. To see whether you have such lines:
+-- of single refunds, a row each? Make it a second [[input.orders]] with a view of its own,
+-- and leave out the part 'refunded' below; docs/own-logs.md shows how. To see whether you
+-- have such lines:
 --
 --     lookback query job.toml "select order_id, line_id, count(*) as refunds
 --         from clean.order_events where event_type = 'refunded'

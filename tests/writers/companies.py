@@ -19,7 +19,8 @@ VIEWS = pathlib.Path(__file__).parents[2] / "jobs/views"
 @dataclasses.dataclass
 class Company:
     """`inputs`: what its job file says of the logs. `left_out`: reasons for which the plain rows
-    are rejected, but which its view lets not come that far. `says`: what `check` has to name."""
+    are rejected, but which its view lets not come that far. `says`, `summary`: what `check` and the
+    summary of the run have to name."""
 
     put: object
     inputs: str
@@ -27,6 +28,7 @@ class Company:
     own_names: dict = dataclasses.field(default_factory=dict)
     left_out: tuple = ()
     says: tuple = ()
+    summary: tuple = ()
 
     def move_in(self, world):
         self.put(world)
@@ -339,6 +341,8 @@ view = "views/page_views.sql"
     own_names={"clicks": ("view_id", "page_url", "title")},
     left_out=("not_a_promotion_link",),
     says=("views/page_views.sql",),
+    # So many rows go in, and so many come out.
+    summary=("32", "14"),
 )
 
 

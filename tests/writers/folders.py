@@ -3,11 +3,15 @@
 A claim is a function of a new world and the tables of the plain one.
 """
 
+import pathlib
+import tempfile
+
 import deltalake
+import duckdb
 import pyarrow
 
 from companies import COMPANIES
-from world import DAYS, PLAIN, SCHEMAS, dt, ensure, ensure_same, stored, table
+from world import DAYS, ORDERS, PLAIN, SCHEMAS, dt, ensure, ensure_same, stored, table
 
 HOURLY = COMPANIES["Firehose, by hour"]
 MARKED = COMPANIES["markers"]
@@ -201,6 +205,60 @@ def an_empty_file_of_another_schema(world, expected):
     ensure_same(world.tables(), expected, "files without rows")
 
 
+def alike_complaints(world, _):
+    """A hundred files with one and the same fault are one complaint."""
+    world.plain("clicks")
+    place = ORDERS.get_field_index("amount")
+    rows = table("orders", 1)
+    rows = rows.set_column(place, "amount", rows.column("amount").cast(pyarrow.float64()))
+    for number in range(100):
+        world.put(f"raw/orders/dt={dt(1)}/part-{number}.parquet", stored(rows))
+    dates = ["--from", dt(1), "--to", dt(1)]
+    ended = world.program("backfill", world.job_file, *dates, codes=(2,))
+    ensure_says(ended, ["amount", "100"], "alike complaints")
+    lines = len(ended.err.splitlines())
+    ensure(lines < 10, f"{lines} lines for one fault of 100 files\n{ended.err[:2000]}")
+
+
+def unreadable(content, words):
+    def claim(world, _):
+        world.plain().put(f"raw/clicks/dt={dt(2)}/broken.parquet", content())
+        dates = ["--from", dt(1), "--to", dt(3)]
+        ended = world.program("backfill", world.job_file, *dates, codes=(2,))
+        ensure_says(ended, ["broken.parquet", *words], "an unreadable file")
+        ensure("Parquet error: Parquet error" not in ended.err, f"stutters\n{ended.err}")
+
+    return claim
+
+
+def encrypted():
+    """With a footer key, as DuckDB writes it."""
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as folder:
+        connection.execute("set force_mbedtls_unsafe = 'true'")
+        connection.execute("pragma add_parquet_key('key', '0123456789112345')")
+        connection.register("plain", table("clicks", 2))
+        connection.execute(
+            f"copy plain to '{folder}/x.parquet'"
+            " (format parquet, encryption_config {footer_key: 'key'})"
+        )
+        return (pathlib.Path(folder) / "x.parquet").read_bytes()
+
+
+def another_text_of_a_view(world, expected):
+    """It outdates what the view has made: the same run makes it again."""
+    company = COMPANIES["times as numbers"]
+    company.move_in(world)
+    right = company.views["clicks.sql"]
+    wrong = right.replace("*,", "* except (country), 'FR' as country,")
+    ensure(wrong != right, "the text is not another one")
+    world.put("clicks.sql", wrong.encode())
+    world.backfill()
+    ensure(world.tables()["clean/clicks"] != expected["clean/clicks"], "the view does nothing")
+    world.put("clicks.sql", right.encode())
+    world.backfill()
+    ensure_same(world.tables(), expected, "after another text of a view")
+
+
 CLAIMS = {
     "hours: a date has landed with its last hour, or a later one": hours,
     "markers: a date has landed with its marker": markers,
@@ -245,4 +303,8 @@ CLAIMS = {
     "numbers are no times": numbers_are_no_times,
     "a mapped name that is nowhere": a_mapped_name_that_is_nowhere,
     "files without rows": an_empty_file_of_another_schema,
+    "alike complaints are one": alike_complaints,
+    "unreadable: cut short": unreadable(lambda: stored(table("clicks", 2))[:-20], ["Parquet"]),
+    "unreadable: encrypted": unreadable(encrypted, ["encrypted"]),
+    "another text of a view outdates what it made": another_text_of_a_view,
 }

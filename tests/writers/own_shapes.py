@@ -56,7 +56,9 @@ def gives_the_plain_tables(company):
         checked = world.program("check", world.job_file)
         for word in company.says:
             ensure(word in checked.out, f"check does not say {word!r}\n{checked.out}")
-        world.backfill()
+        first = world.backfill()
+        for word in company.summary:
+            ensure(word in first.err, f"the summary does not say {word!r}\n{first.err}")
         ensure_same(world.tables(), without(expected, company.left_out), company.inputs)
         ensure_own_names(world, company)
         again = world.backfill()

@@ -86,6 +86,21 @@ def a_view_of_columns_that_are_not_there(world, _):
             ensure(word in ended.err, f"does not name {word}\n{ended.err}")
 
 
+def a_view_that_cannot_be_reckoned(world, _):
+    """A cast that fails for a value ends the run; the message names the view."""
+    world.plain().put(
+        "views/clicks.sql",
+        b"select * except (country), cast(country as bigint) as country from raw",
+    )
+    world.job(
+        '\norders = "raw/orders"\n\n[input.clicks]\npath = "raw/clicks"\nview = "views/clicks.sql"\n'
+    )
+    ended = world.backfill(codes=(2,))
+    for word in ("views/clicks.sql", "US"):
+        ensure(word in ended.err, f"does not name {word}\n{ended.err}")
+
+
 CLAIMS = {f"refused view: {sql}": refused_view(sql, words) for sql, words in VIEWS.items()}
 CLAIMS |= {f"refused: {name}": refused_keys(*given) for name, given in KEYS.items()}
 CLAIMS["refused: a view of columns that are not there"] = a_view_of_columns_that_are_not_there
+CLAIMS["refused: a view that cannot be reckoned"] = a_view_that_cannot_be_reckoned

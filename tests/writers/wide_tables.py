@@ -10,6 +10,7 @@ import decimal
 import pyarrow
 
 from companies import VIEWS
+from documented import examples
 from world import DAYS, MICROS, World, at, dt, ensure_same, event, fields, placed, stored, table
 
 MONEY = pyarrow.decimal128(12, 2)
@@ -161,42 +162,26 @@ def single_refunds_as_a_second_source(world):
     head, refunds = text.split("    union all\n    select\n        raw.*,\n        'refunded'")
     view = head + ")\nselect" + refunds.split(")\nselect", 1)[1]
     schema = fields(
-        "refund_id kind refunded_at order_no line_no given_back",
-        refunded_at=MICROS,
-        given_back=MONEY,
+        "refund_id refunded_at order_no line_no given_back", refunded_at=MICROS, given_back=MONEY
     )
-    refunds = {
-        1: [],
-        2: [("r1", at(2, "20:00:00"), "10.00")],
-        3: [("r1", at(2, "20:00:00"), "10.00"), ("r2", at(3, "10:00:00"), "15.00")],
-    }
+    first, second = ("r1", at(2, "20:00:00"), money(10)), ("r2", at(3, "10:00:00"), money(15))
     row = line(70006, created_at=at(1))
     put_rows(world, {1: [row], 2: [row], 3: [row]}, WIDE)
     made = gone_through("placed", 70006, at(1), amount=money(100))
-    events = {day: [made] for day in DAYS}
-    for day in DAYS:
-        rows = [
-            dict(zip(schema.names, (number, "refunded", time, "70006", "1", money(amount))))
-            for number, time, amount in refunds[day]
-        ]
+    events = {}
+    for day, refunds in {1: [], 2: [first], 3: [first, second]}.items():
+        rows = [(number, time, "70006", "1", amount) for number, time, amount in refunds]
+        rows = [dict(zip(schema.names, values)) for values in rows]
         rows = pyarrow.Table.from_pylist(rows, schema)
         world.put(f"raw/refunds/dt={dt(day)}/part-0.parquet", stored(rows))
-        events[day] = events[day] + [
-            event(number, "refunded", time, "70006", amount=money(amount))
-            for number, time, amount in refunds[day]
+        events[day] = [made] + [
+            event(number, "refunded", time, "70006", amount=amount)
+            for number, time, amount in refunds
         ]
-    inputs = """
-clicks = "raw/clicks"
-
-[[input.orders]]
-path = "raw/orders"
-view = "views/orders.sql"
-
-[[input.orders]]
-path = "raw/refunds"
-columns = { event_id = "refund_id", event_type = "kind", event_at = "refunded_at", \
-order_id = "order_no", line_id = "line_no", amount = "given_back" }
-"""
+    text, views = next(given for given in examples() if "wide_orders.sql" in given[0])
+    world.put("views/refunds.sql", views["views/refunds.sql"].encode())
+    inputs = f'clicks = "raw/clicks"\n{text}'.replace("raw/order_lines", "raw/orders")
+    inputs = inputs.replace("wide_orders.sql", "orders.sql")
     ensure_events(world, inputs, view, events, "refunds as a second source")
 
 

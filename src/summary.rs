@@ -24,6 +24,8 @@ pub struct Summary {
     pub rows_before_views: BTreeMap<String, u64>,
     /// Rejected rows of these landing dates, by log, then reason.
     pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Raw order events of these landing dates whose quantity is not whole: it is null.
+    pub quantities_not_whole: u64,
     /// Order lines placed on the report dates, by status.
     pub order_lines: BTreeMap<String, u64>,
     /// The attributed ones, by how the winning click is the buyer's (C5).
@@ -109,6 +111,10 @@ impl fmt::Display for Summary {
             for (reason, rows) in self.rejected_rows.get(log).into_iter().flatten() {
                 writeln!(f, "{:<34}{:>16}", format!("  rejected: {reason}"), grouped(*rows))?;
             }
+        }
+        if self.quantities_not_whole > 0 {
+            let rows = grouped(self.quantities_not_whole);
+            writeln!(f, "{:<34}{rows:>16}", "quantities that are not whole")?;
         }
         for (status, lines) in &self.order_lines {
             writeln!(f, "{:<34}{:>16}", format!("order lines {status}"), grouped(*lines))?;

@@ -129,6 +129,15 @@ impl Wanted {
         }
     }
 
+    /// Whether a value is lost because it is no whole number. None where that cannot be.
+    pub(super) fn is_unfit(self, column: &Expr, found: &DataType) -> Result<Option<Expr>> {
+        if self != Wanted::Number || !found.is_floating() {
+            return Ok(None);
+        }
+        let whole = self.expression(column.clone(), found, &[])?;
+        Ok(Some(column.clone().is_not_null().and(whole.is_null())))
+    }
+
     /// Converts a column of type `found` to the table's type. The words in `nobody` are no id.
     pub(super) fn expression(
         self,

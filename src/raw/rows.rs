@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use arrow::array::Date32Array;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::common::{Column, ScalarValue};
@@ -36,6 +35,9 @@ use crate::view::{self, View};
 pub const ROW_AT: &str = "row_at";
 /// A row's landing date, its place and the verdict on its bytes, while it goes through a view.
 const CARRIED: [&str; 3] = ["#landed_on", "#row_at", "#is_bad_text"];
+
+/// Whether a row has a quantity that is not whole, and is null for that.
+const IS_UNFIT: &str = "is_unfit";
 
 /// Rows of a file that can be told apart.
 const ROWS_OF_A_FILE: i64 = 1 << 40;
@@ -101,18 +103,46 @@ impl RawLog {
         Ok(found)
     }
 
+    /// The rows of the registered dates whose quantity is not whole. Only files and views with a
+    /// floating-point quantity are asked.
+    pub async fn unfit_quantities(
+        &self,
+        engine: &Engine,
+        dates: &BTreeSet<NaiveDate>,
+    ) -> Result<u64> {
+        let is_floating = |file: &RawFile| match &self.sources[file.source].shape {
+            Shape::View(_) => true,
+            Shape::Columns(names) => {
+                let name = names.get("quantity").map_or("quantity", String::as_str);
+                let found = columns::find(file.schema.fields(), name);
+                found.is_some_and(|found| found.data_type.is_floating())
+            }
+        };
+        let files = dates.iter().filter_map(|date| self.checked.get(date)).flatten();
+        if self.log == Log::Clicks || !files.into_iter().any(is_floating) {
+            return Ok(0);
+        }
+        let is_of =
+            col("dt").in_list(dates.iter().map(|date| lit(date_value(*date))).collect(), false);
+        let rows = engine.table(&format!("raw.{}", self.log.name())).await?;
+        Ok(rows.filter(is_of.and(col(IS_UNFIT)))?.count().await? as u64)
+    }
+
     /// Rows of these landing dates, whole, as JSON with the log's own names: a table of `dt`,
-    /// `row_at` and `record`. `dates` are those that were registered. Errors: as for a query.
+    /// `row_at` and `record`. `dates` are those that were registered, `rows` are
+    /// sorted. Errors: as for a query.
     pub fn records(
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        rows: &BTreeSet<i64>,
+        rows: &[i64],
     ) -> Result<DataFrame> {
         let mut union: Option<DataFrame> = None;
         for (number, (date, file)) in (0..).zip(self.numbered(dates)) {
             let first = number * ROWS_OF_A_FILE;
-            let wanted = rows.range(first..first + ROWS_OF_A_FILE).map(|at| at - first);
+            let end = rows.partition_point(|at| *at < first + ROWS_OF_A_FILE);
+            let begin = rows.partition_point(|at| *at < first);
+            let wanted = rows[begin..end].iter().map(|at| at - first);
             let Some(only) = selection(wanted, file.rows)? else { continue };
             let source = &self.sources[file.source];
             let files = vec![DataFile { only: Some(only), ..data_file(file, date)? }];
@@ -268,6 +298,7 @@ impl RawLog {
         reading: Reading<'_>,
     ) -> Result<DataFrame> {
         let mut bytes = Vec::new();
+        let mut is_unfit = lit(false);
         let mut selected = vec![ident(LANDED_ON).alias("dt")];
         for (ours, wanted, _) in self.log.columns() {
             let theirs = names.get(*ours).map_or(*ours, String::as_str);
@@ -279,6 +310,7 @@ impl RawLog {
                     if columns::is_bytes(&data_type) {
                         bytes.push(column.clone());
                     }
+                    is_unfit = wanted.is_unfit(&column, &data_type)?.unwrap_or(is_unfit);
                     wanted.expression(column, &data_type, reading.nobody)?
                 }
                 None => cast(lit(ScalarValue::Null), wanted.read()),
@@ -286,6 +318,7 @@ impl RawLog {
             selected.push(column.alias(*ours));
         }
         selected.push(is_bad(bytes).alias("is_bad_text"));
+        selected.push(is_unfit.alias(IS_UNFIT));
         selected.push(row_at().alias(ROW_AT));
         selected.push(lit(!names.is_empty()).alias("has_own_names"));
         Ok(scan(engine, alike)?.select(selected)?)
@@ -347,11 +380,15 @@ impl RawLog {
         let carried = CARRIED.map(|name| found(name).map(|(column, _)| column));
         let [Some(dt), Some(row_at), Some(is_bad_text)] = carried else { bail!("a row is lost") };
         let mut troubles = Vec::new();
+        let mut is_unfit = lit(false);
         let mut selected = vec![dt.alias("dt")];
         for (name, wanted, presence) in self.log.columns() {
             let column = match found(name) {
                 Some((column, data_type)) => match wanted.accepts(&data_type) {
-                    Ok(()) => wanted.expression(column, &data_type, reading.nobody)?,
+                    Ok(()) => {
+                        is_unfit = wanted.is_unfit(&column, &data_type)?.unwrap_or(is_unfit);
+                        wanted.expression(column, &data_type, reading.nobody)?
+                    }
                     Err(wanted) => {
                         troubles.push(format!(
                             "its column {name} is {data_type}, but wanted is {wanted}"
@@ -369,6 +406,7 @@ impl RawLog {
         }
         ensure!(troubles.is_empty(), "{}", troubles.join("; "));
         selected.push(is_bad_text.alias("is_bad_text"));
+        selected.push(is_unfit.alias(IS_UNFIT));
         selected.push(row_at.alias(ROW_AT));
         selected.push(lit(true).alias("has_own_names"));
         Ok(selected)
@@ -380,6 +418,7 @@ impl RawLog {
         let mut fields = vec![Field::new("dt", DataType::Date32, true)];
         fields.extend(known);
         fields.push(Field::new("is_bad_text", DataType::Boolean, true));
+        fields.push(Field::new(IS_UNFIT, DataType::Boolean, true));
         fields.push(Field::new(ROW_AT, DataType::Int64, true));
         fields.push(Field::new("has_own_names", DataType::Boolean, true));
         Schema::new(fields)
@@ -397,12 +436,15 @@ fn no_settings() -> Reading<'static> {
     Reading { formats: &[], nobody: &[] }
 }
 
+fn date_value(date: NaiveDate) -> ScalarValue {
+    ScalarValue::Date32(Some(days_since_1970(date)))
+}
+
 fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
-    let days = Date32Array::from(vec![days_since_1970(date)]);
     Ok(DataFile {
         path: file.meta.location.clone(),
         size: file.meta.size,
-        partition: Some(ScalarValue::try_from_array(&days, 0)?),
+        partition: Some(date_value(date)),
         rows: Some(file.rows),
         only: None,
         bounds: Bounds::new(),
@@ -526,10 +568,15 @@ fn selection(wanted: impl Iterator<Item = i64>, rows: u64) -> Result<Option<RowS
     let mut next = 0;
     for row in wanted {
         let row = usize::try_from(row)?;
-        if row > next {
-            selectors.push(RowSelector::skip(row - next));
+        match selectors.last_mut() {
+            Some(last) if row == next && !last.skip => last.row_count += 1,
+            _ => {
+                if row > next {
+                    selectors.push(RowSelector::skip(row - next));
+                }
+                selectors.push(RowSelector::select(1));
+            }
         }
-        selectors.push(RowSelector::select(1));
         next = row + 1;
     }
     if selectors.is_empty() {
@@ -539,7 +586,6 @@ fn selection(wanted: impl Iterator<Item = i64>, rows: u64) -> Result<Option<RowS
     if rows > next {
         selectors.push(RowSelector::skip(rows - next));
     }
-    // Neighbours become one.
     Ok(Some(RowSelection::from(selectors)))
 }
 

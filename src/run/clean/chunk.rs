@@ -108,7 +108,7 @@ impl<'a> Cleaning<'a> {
         }
         workspace.register_stored(engine, "clean.rejects", |dt| chunk.known.contains(&dt))?;
         engine.materialise_each(&[REPEATED_IDS, KNOWN_IDS], &params).await?;
-        let nothing = self.raw.records(engine, &BTreeSet::new(), &BTreeSet::new())?;
+        let nothing = self.raw.records(engine, &BTreeSet::new(), &[])?;
         engine.register("raw.records", nothing.into_view())?;
         engine.register_empty(model::named(RAW_RECORDS)?, &params).await?;
         for Steps { checked, repeated } in [Steps::of(Log::Clicks), Steps::of(Log::Orders)] {
@@ -127,6 +127,7 @@ impl<'a> Cleaning<'a> {
             true => self.raw.count(engine, &chunk.dates, workspace.job.reading()).await?,
             false => chunk.dates.iter().map(|dt| (*dt, self.raw.rows(*dt))).collect(),
         };
+        cleaned.unfit = self.raw.unfit_quantities(engine, &chunk.dates).await?;
         let counts = raw::row_counts(chunk.log, &cleaned.rows)?;
         engine.register_rows("raw.row_counts", counts).await?;
         workspace.register_staged(engine, "clean.rejects", is_own, &cleaned.rejects)?;
@@ -200,10 +201,11 @@ impl<'a> Cleaning<'a> {
         let is_of = col("dt").in_list(dates.iter().map(|dt| lit(date(*dt))).collect(), false);
         let checked = self.engine.table(self.steps.checked).await?;
         let rejected = checked.filter(not(col("is_accepted")).and(is_of))?;
-        let mut rows = BTreeSet::new();
+        let mut rows: Vec<i64> = Vec::new();
         for batch in rejected.select_columns(&["row_at"])?.collect().await? {
             rows.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
         }
+        rows.sort_unstable();
         if rows.is_empty() {
             return Ok(());
         }

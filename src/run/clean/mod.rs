@@ -35,6 +35,8 @@ struct Cleaned {
     rejects: Vec<NewFile>,
     /// How many rows there were, those that came out of a view.
     rows: BTreeMap<NaiveDate, u64>,
+    /// How many rows have a quantity that is not whole.
+    unfit: u64,
     /// How many rows were rejected, by reason.
     reasons: BTreeMap<String, u64>,
 }
@@ -129,6 +131,7 @@ async fn publish(workspace: &mut Workspace<'_>, done: Vec<(Chunk, Cleaned)>) -> 
             let before: u64 = dates.iter().map(|dt| raw.rows(*dt)).sum();
             *summary.rows_before_views.entry(log.name().to_owned()).or_default() += before;
         }
+        summary.quantities_not_whole += cleaned.unfit;
         let rejected = summary.rejected_rows.entry(log.name().to_owned()).or_default();
         for (reason, rows) in cleaned.reasons {
             *rejected.entry(reason).or_default() += rows;

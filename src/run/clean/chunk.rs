@@ -205,7 +205,9 @@ impl<'a> Cleaning<'a> {
         for batch in rejected.select_columns(&["row_at"])?.collect().await? {
             rows.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
         }
+        // Several rows may come of one, in a view.
         rows.sort_unstable();
+        rows.dedup();
         if rows.is_empty() {
             return Ok(());
         }

@@ -28,6 +28,9 @@ pub struct Summary {
     pub quantities_not_whole: u64,
     /// Order lines placed on the report dates, by status.
     pub order_lines: BTreeMap<String, u64>,
+    /// The share of them that is attributed, such as "0.4321". None where no line was placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributed_share: Option<String>,
     /// The attributed ones, by how the winning click is the buyer's (C5).
     pub matched_by: BTreeMap<String, u64>,
     /// Change of the pending commission booked on the report dates, in program currency.
@@ -37,10 +40,15 @@ pub struct Summary {
     pub currency: String,
     /// Events of the report dates that belong to no placed order line (M7).
     pub orphan_events: u64,
+    /// Those of them that happened less than a second before their line was placed.
+    pub orphans_within_a_second: u64,
     /// Repeated placed events of the report dates, which do not count (A5).
     pub repeated_placed_events: u64,
     /// Refunds of the report dates in another currency than their line's, without effect (M1).
     pub refunds_in_another_currency: u64,
+    /// What refunds would have given back that moved nothing, by currency as logged: those rejected
+    /// on the landing dates cleaned in this run, and the orphans of the report dates.
+    pub refunds_not_booked: BTreeMap<String, LoggedAmount>,
     /// Dates written, by table.
     pub written: BTreeMap<String, Vec<NaiveDate>>,
     /// Reference tables whose rows changed since the run before.
@@ -49,6 +57,8 @@ pub struct Summary {
     pub outdated: BTreeMap<String, Vec<NaiveDate>>,
     /// Report dates that were never made, by the landing dates that they wait for.
     pub waiting: BTreeMap<String, Vec<NaiveDate>>,
+    /// What looks wrong in the logs although nothing forbids it, a sentence each.
+    pub warnings: Vec<String>,
     /// What was asked of object stores. Left out where all is on local disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_store: Option<Counts>,
@@ -74,6 +84,33 @@ impl fmt::Display for Amount {
 }
 
 impl Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Money in the currency of an event, in ten-thousandths; written as text such as "123.45", or
+/// "123.4567" where it has more decimals than two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoggedAmount(pub i128);
+
+impl std::ops::AddAssign<i128> for LoggedAmount {
+    fn add_assign(&mut self, ten_thousandths: i128) {
+        self.0 += ten_thousandths;
+    }
+}
+
+impl fmt::Display for LoggedAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Amount(self.0 / 100))?;
+        match (self.0 % 100).unsigned_abs() {
+            0 => Ok(()),
+            further => write!(f, "{further:02}"),
+        }
+    }
+}
+
+impl Serialize for LoggedAmount {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -123,6 +160,9 @@ impl fmt::Display for Summary {
                 writeln!(f, "{:<34}{:>16}", format!("  matched by {how}"), grouped(*lines))?;
             }
         }
+        if let Some(share) = &self.attributed_share {
+            writeln!(f, "{:<34}{share:>16}", "attributed share")?;
+        }
         let currency = &self.currency;
         for (name, amount) in [
             ("pending commission booked", self.pending_commission),
@@ -131,6 +171,10 @@ impl fmt::Display for Summary {
             writeln!(f, "{name:<34}{:>16} {currency}", grouped_amount(amount))?;
         }
         writeln!(f, "{:<34}{:>16}", "orphan events", grouped(self.orphan_events))?;
+        if self.orphans_within_a_second > 0 {
+            let orphans = grouped(self.orphans_within_a_second);
+            writeln!(f, "{:<34}{orphans:>16}", "  less than a second too early")?;
+        }
         writeln!(
             f,
             "{:<34}{:>16}",
@@ -143,11 +187,18 @@ impl fmt::Display for Summary {
             "refunds in another currency",
             grouped(self.refunds_in_another_currency)
         )?;
+        for (currency, amount) in &self.refunds_not_booked {
+            let amount = grouped_text(&amount.to_string());
+            writeln!(f, "{:<34}{amount:>16} {currency}", "refunds not booked")?;
+        }
         for (table, dates) in &self.written {
             let noun = if dates.len() == 1 { "date" } else { "dates" };
             writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
         }
         self.tell_outdated(f)?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
         self.tell_requests(f)?;
         write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
     }
@@ -188,7 +239,7 @@ impl Summary {
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -201,12 +252,15 @@ fn grouped(number: u64) -> String {
 }
 
 fn grouped_amount(amount: Amount) -> String {
-    let text = amount.to_string();
-    let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
+    grouped_text(&amount.to_string())
+}
+
+fn grouped_text(text: &str) -> String {
+    let (whole, cents) = text.split_once('.').unwrap_or((text, "00"));
     let sign = if whole.starts_with('-') { "-" } else { "" };
     match whole.trim_start_matches('-').parse() {
         Ok(whole) => format!("{sign}{}.{cents}", grouped(whole)),
-        Err(_) => text,
+        Err(_) => text.to_owned(),
     }
 }
 
@@ -220,5 +274,8 @@ mod tests {
         assert_eq!(grouped(12), "12");
         assert_eq!(grouped_amount(Amount(-123_450)), "-1,234.50");
         assert_eq!(Amount(-7).to_string(), "-0.07");
+        assert_eq!(LoggedAmount(1_234_500).to_string(), "123.45");
+        assert_eq!(LoggedAmount(1_234_507).to_string(), "123.4507");
+        assert_eq!(grouped_text(&LoggedAmount(12_345_670_000).to_string()), "1,234,567.00");
     }
 }

@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
 
 const LOOKBACK: &str = env!("CARGO_BIN_EXE_lookback");
 
@@ -115,6 +119,68 @@ fn the_summary_is_json_and_adds_up() {
     let kept = stdout(&lookback(&["query", &job, sql, "--format", "csv"]));
     let kept: u64 = kept.lines().nth(1).unwrap().parse().unwrap();
     assert_eq!(summary["raw_rows"]["clicks"].as_u64().unwrap(), kept + rejected);
+    let lines = |status: &str| summary["order_lines"][status].as_u64().unwrap_or_default();
+    let all: u64 = ["attributed", "no_click", "store_not_joined"].map(lines).iter().sum();
+    let share: f64 = summary["attributed_share"].as_str().unwrap().parse().unwrap();
+    assert!((share * all as f64 - lines("attributed") as f64).abs() < 0.01, "{summary}");
+    assert_eq!(summary["warnings"], serde_json::json!([]));
+}
+
+/// Lands further clicks of one visitor, of whom no more is known.
+fn land_clicks(job: &str, dt: &str, visitor: &str, rows: usize) {
+    let of = |texts: Vec<String>| Arc::new(StringArray::from(texts)) as ArrayRef;
+    let time: chrono::DateTime<chrono::Utc> = format!("{dt}T12:00:00Z").parse().unwrap();
+    let times = TimestampMicrosecondArray::from(vec![time.timestamp_micros(); rows]);
+    let links = Path::new(job).with_file_name("reference").join("links.csv");
+    let links = std::fs::read_to_string(links).unwrap();
+    let link = links.lines().nth(1).unwrap().split(',').next().unwrap();
+    let url = format!("https://s.click.aliexpress.com/e/{link}");
+    let columns = [
+        ("click_id", of((0..rows).map(|row| format!("{dt}-{visitor}-{row}")).collect())),
+        ("clicked_at", Arc::new(times) as ArrayRef),
+        ("url", of(vec![url; rows])),
+        ("visitor_id", of(vec![visitor.to_owned(); rows])),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let folder = Path::new(job).with_file_name("raw").join(format!("clicks/dt={dt}"));
+    let file = std::fs::File::create(folder.join(format!("{visitor}.parquet"))).unwrap();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_visitor_in_a_hundredth_of_the_rows_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    land_clicks(&job, "2026-03-04", "undefined", 120);
+    land_clicks(&job, "2026-03-05", "undefined", 101);
+    land_clicks(&job, "2026-03-06", "undefined", 100);
+    let file = folder.path().join("summary.json").display().to_string();
+    let range = ["--from", "2026-03-03", "--to", "2026-03-05"];
+    let options = ["backfill", &job, "--summary", &file, "--quiet"];
+    let run = lookback(&[options.as_slice(), &range].concat());
+    assert_exit(&run, 0);
+    let said = stderr(&run);
+    // In the log of one day 100 rows may be one person's, however few others there are.
+    let expected = "clicks, landing dates 2026-03-04 to 2026-03-05: the visitor \"undefined\" is in \
+                    221 of ";
+    assert!(said.contains(expected), "{said}");
+    assert!(said.contains("add it to [identity] nobody"), "{said}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let warnings = summary["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), said.lines().count()), (1, 1), "{summary} {said}");
+    assert!(said.trim_end().ends_with(warnings[0].as_str().unwrap()), "{said}");
+
+    // Who is nobody is not named.
+    let text = std::fs::read_to_string(&job).unwrap();
+    assert!(text.contains("\nnobody    = []"), "{text}");
+    let text = text.replace("\nnobody    = []", "\nnobody    = [\"undefined\"]");
+    std::fs::write(&job, text).unwrap();
+    let run = lookback(&[options.as_slice(), &range].concat());
+    assert_exit(&run, 0);
+    assert_eq!(stderr(&run), "");
 }
 
 #[test]

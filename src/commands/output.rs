@@ -27,7 +27,8 @@ impl Voice {
     pub fn start_log(self) {
         let on_terminal = std::io::stderr().is_terminal();
         let default = match self.format {
-            _ if self.quiet => "error",
+            // What looks wrong in the logs is told; what passes by itself, such as a slow store, is not.
+            _ if self.quiet => "error,lookback::run=warn",
             // On a terminal the progress bar shows what the log lines would say.
             LogFormat::Text if on_terminal => "warn",
             _ => "warn,lookback=info",

@@ -23,19 +23,19 @@ use crate::raw::{Log, RawLog};
 use crate::stop::Stop;
 
 /// One whole, as shares of a job file are counted.
-const WHOLE: i128 = 1_000_000;
+pub const WHOLE: i128 = 1_000_000;
 
 /// How many landed dates before a date say what is usual (Q2), and how few are too few to say it.
-const USUAL_DATES: usize = 14;
-const TOO_FEW_DATES: usize = 7;
+pub const USUAL_DATES: usize = 14;
+pub const TOO_FEW_DATES: usize = 7;
 
 /// The rows of a log by landing date, as the clean tables count them.
 #[derive(Default)]
-struct Counts {
+pub struct Counts {
     /// Clean and rejected rows: all that were there (C4).
-    raw: BTreeMap<NaiveDate, u64>,
+    pub raw: BTreeMap<NaiveDate, u64>,
     /// Rejected rows, duplicates included.
-    rejected: BTreeMap<NaiveDate, u64>,
+    pub rejected: BTreeMap<NaiveDate, u64>,
 }
 
 /// Holds the landing dates that the run's own dates touch against the job's limits. Errors: exit 4
@@ -70,7 +70,7 @@ pub async fn check(workspace: &Workspace<'_>) -> Result<(), Stop> {
     }
 }
 
-fn counts(workspace: &Workspace<'_>, log: Log) -> Result<Counts> {
+pub fn counts(workspace: &Workspace<'_>, log: Log) -> Result<Counts> {
     let mut counts = Counts::default();
     for file in &workspace.warehouse.table(log.clean_table())?.files {
         *counts.raw.entry(file.partition.date).or_default() += file.rows();
@@ -109,24 +109,8 @@ async fn rejected(
     };
     let in_doubt = |dt: &&NaiveDate| is_broken(dt, of(&counts.rejected, dt));
     let in_doubt: BTreeSet<NaiveDate> = touched.iter().filter(in_doubt).copied().collect();
-    if in_doubt.is_empty() {
-        return Ok(Vec::new());
-    }
-    let engine = workspace.engine.fork()?;
-    workspace.register_stored(&engine, "clean.rejects", |dt| in_doubt.contains(&dt))?;
-    let params = Params::from([("log", ScalarValue::Utf8(Some(log.name().to_owned())))]);
-    let mut reasons: BTreeMap<NaiveDate, Vec<(String, u64)>> = BTreeMap::new();
-    for batch in engine.collect(model::named("limits.rejected_rows")?, &params).await? {
-        let texts = cast(batch.column(1), &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        let rows = batch.column(2).as_primitive::<Int64Type>();
-        for row in 0..batch.num_rows() {
-            let reason = (texts.value(row).to_owned(), rows.value(row).unsigned_abs());
-            reasons.entry(date_at(batch.column(0), row)?).or_default().push(reason);
-        }
-    }
     let mut complaints = Vec::new();
-    for (dt, reasons) in reasons {
+    for (dt, reasons) in reasons(workspace, log, &in_doubt).await? {
         let rejected: u64 = reasons.iter().map(|(_, rows)| rows).sum();
         let raw = of(&counts.raw, &dt);
         if is_broken(&dt, rejected) {
@@ -143,6 +127,31 @@ async fn rejected(
         }
     }
     Ok(complaints)
+}
+
+/// Why rows of some landing dates were rejected, duplicates aside, the most frequent reason first.
+pub async fn reasons(
+    workspace: &Workspace<'_>,
+    log: Log,
+    dates: &BTreeSet<NaiveDate>,
+) -> Result<BTreeMap<NaiveDate, Vec<(String, u64)>>> {
+    let mut reasons: BTreeMap<NaiveDate, Vec<(String, u64)>> = BTreeMap::new();
+    if dates.is_empty() {
+        return Ok(reasons);
+    }
+    let engine = workspace.engine.fork()?;
+    workspace.register_stored(&engine, "clean.rejects", |dt| dates.contains(&dt))?;
+    let params = Params::from([("log", ScalarValue::Utf8(Some(log.name().to_owned())))]);
+    for batch in engine.collect(model::named("limits.rejected_rows")?, &params).await? {
+        let texts = cast(batch.column(1), &DataType::Utf8)?;
+        let texts = texts.as_string::<i32>();
+        let rows = batch.column(2).as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let reason = (texts.value(row).to_owned(), rows.value(row).unsigned_abs());
+            reasons.entry(date_at(batch.column(0), row)?).or_default().push(reason);
+        }
+    }
+    Ok(reasons)
 }
 
 /// Q2.
@@ -268,7 +277,7 @@ async fn old_fx_rates(
     Ok(complaints.collect())
 }
 
-fn date_at(column: &arrow::array::ArrayRef, row: usize) -> Result<NaiveDate> {
+pub fn date_at(column: &arrow::array::ArrayRef, row: usize) -> Result<NaiveDate> {
     let date = column.as_primitive::<Date32Type>().value_as_date(row);
     date.context("a date is out of range")
 }

@@ -13,9 +13,10 @@ mod publish;
 mod reference;
 mod remember;
 mod report;
+mod warnings;
 mod workspace;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -231,6 +232,7 @@ async fn work(
         progress,
         summary,
         earned_orders_of: None,
+        placed: BTreeMap::new(),
     };
     progress.plan(steps(&workspace.plan));
     workspace.ask_ahead()?;
@@ -239,6 +241,7 @@ async fn work(
     reference::store(&mut workspace).await?;
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;
+    Box::pin(warnings::once_clean(&mut workspace)).await?;
     Box::pin(limits::check(&workspace)).await?;
     Box::pin(make_earlier_conversions(&mut workspace)).await?;
     Box::pin(make_own_dates(&mut workspace)).await?;
@@ -316,6 +319,7 @@ async fn make_own_dates(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
     let is_made = |date: &&NaiveDate| made.contains(date);
     workspace.summary.up_to_date =
         workspace.plan.report_dates.iter().filter(|date| !is_made(date)).copied().collect();
+    Box::pin(warnings::once_made(workspace)).await?;
     workspace.progress.step("publishing");
     publish::publish(workspace, staged).await
 }

@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use futures::future::try_join_all;
 use futures::try_join;
 
+use super::limits;
 use super::workspace::{Staged, Workspace};
 use crate::audit;
 use crate::days::{self, DateRange};
@@ -119,27 +120,41 @@ async fn make_from_ledger(
 /// Counts what was placed and booked on some dates, and adds it to the summary.
 pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()> {
     let params = workspace.params(dates);
-    let collect = async |name: &str| workspace.engine.collect(model::named(name)?, &params).await;
-    let order_lines = collect("summary.order_lines").await?;
-    let matched_by = collect("summary.matched_by").await?;
-    let commission = collect("summary.commission").await?;
-    let unbooked = collect("summary.unbooked_events").await?;
-    let foreign_refunds = collect("summary.refunds_in_another_currency").await?;
+    let engine = &workspace.engine;
+    let collect = async |name: &str| engine.collect(model::named(name)?, &params).await;
+    let (order_lines, matched_by, commission, unbooked, foreign_refunds) = try_join!(
+        collect("summary.order_lines"),
+        collect("summary.matched_by"),
+        collect("summary.commission"),
+        collect("summary.unbooked_events"),
+        collect("summary.refunds_in_another_currency")
+    )?;
+    let orphans: u64 = unbooked.iter().map(|batch| rows(batch, 1, 0)).sum();
+    let (early_orphans, orphan_refunds) = match orphans {
+        0 => (Vec::new(), Vec::new()),
+        _ => try_join!(
+            collect("summary.orphans_within_a_second"),
+            collect("summary.orphan_refunds")
+        )?,
+    };
+    for batch in order_lines {
+        for row in 0..batch.num_rows() {
+            let (date, status) = (limits::date_at(batch.column(0), row)?, text(&batch, 1, row)?);
+            let lines = rows(&batch, 2, row);
+            workspace.placed.entry(date).or_default().add(lines, status == "attributed");
+            *workspace.summary.order_lines.entry(status).or_default() += lines;
+        }
+    }
     let summary = &mut workspace.summary;
-    for (batches, counts) in
-        [(order_lines, &mut summary.order_lines), (matched_by, &mut summary.matched_by)]
-    {
-        for batch in batches {
-            for row in 0..batch.num_rows() {
-                let name = array_value_to_string(batch.column(0), row)?;
-                *counts.entry(name).or_default() += rows(&batch, 1, row);
-            }
+    for batch in matched_by {
+        for row in 0..batch.num_rows() {
+            let how = text(&batch, 0, row)?;
+            *summary.matched_by.entry(how).or_default() += rows(&batch, 1, row);
         }
     }
     for batch in commission {
-        let sum = |column: usize| batch.column(column).as_primitive::<Decimal128Type>().value(0);
-        summary.pending_commission += sum(0);
-        summary.approved_commission += sum(1);
+        summary.pending_commission += decimal(&batch, 0, 0);
+        summary.approved_commission += decimal(&batch, 1, 0);
     }
     for batch in unbooked {
         summary.repeated_placed_events += rows(&batch, 0, 0);
@@ -148,9 +163,26 @@ pub async fn count(workspace: &mut Workspace<'_>, dates: DateRange) -> Result<()
     for batch in foreign_refunds {
         summary.refunds_in_another_currency += rows(&batch, 0, 0);
     }
+    for batch in early_orphans {
+        summary.orphans_within_a_second += rows(&batch, 0, 0);
+    }
+    for batch in orphan_refunds {
+        for row in 0..batch.num_rows() {
+            let currency = text(&batch, 0, row)?;
+            *summary.refunds_not_booked.entry(currency).or_default() += decimal(&batch, 1, row);
+        }
+    }
     Ok(())
 }
 
-fn rows(batch: &RecordBatch, column: usize, row: usize) -> u64 {
+pub fn text(batch: &RecordBatch, column: usize, row: usize) -> Result<String> {
+    Ok(array_value_to_string(batch.column(column), row)?)
+}
+
+pub fn rows(batch: &RecordBatch, column: usize, row: usize) -> u64 {
     batch.column(column).as_primitive::<Int64Type>().value(row).unsigned_abs()
+}
+
+pub fn decimal(batch: &RecordBatch, column: usize, row: usize) -> i128 {
+    batch.column(column).as_primitive::<Decimal128Type>().value(row)
 }

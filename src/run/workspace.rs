@@ -13,6 +13,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::Request;
+use super::warnings::Lines;
 use crate::days::{self, DateRange, days_since_1970};
 use crate::engine::{Engine, Params, timed};
 use crate::job::{AttributionSettings, Job};
@@ -45,6 +46,8 @@ pub struct Workspace<'a> {
     pub summary: Summary,
     /// The order dates that `report.earned_orders` has.
     pub earned_orders_of: Option<DateRange>,
+    /// The order lines placed on the report dates made so far.
+    pub placed: BTreeMap<NaiveDate, Lines>,
 }
 
 impl Workspace<'_> {

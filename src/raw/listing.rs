@@ -293,8 +293,9 @@ fn note(
     if others.iter().any(|folder| is_hidden(folder)) {
         return;
     }
+    let is_marker = source.marker.as_deref() == Some(name.as_str());
     // Some tools mark a folder by an empty object of its name.
-    let is_folder = object.size == 0 && !is_hidden(&name) && !is_data(source, &name);
+    let is_folder = object.size == 0 && !is_marker && !is_hidden(&name) && !is_data(source, &name);
     if is_folder {
         return;
     }
@@ -306,7 +307,6 @@ fn note(
         return;
     }
     let hour = named.hour.unwrap_or(LAST_HOUR);
-    let is_marker = source.marker.as_deref() == Some(name.as_str());
     let is_data = is_data(source, &name) && !is_marker;
     let has_landed = match &source.marker {
         Some(_) => is_marker,

@@ -165,12 +165,13 @@ impl RawLog {
         }
     }
 
-    /// Finds the files of these dates that cannot be read (B1), after a query over them failed or
+    /// Finds the files of these dates that cannot be read (B1), or not through their view, after a query over them failed or
     /// lost rows. Returns a complaint for each. Errors: the store fails.
     pub async fn find_broken(
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
+        reading: Reading<'_>,
     ) -> Result<Vec<String>> {
         let mut troubles = Vec::new();
         for (date, file) in self.numbered(dates) {
@@ -180,7 +181,16 @@ impl RawLog {
             let rows = scan(engine, &Alike { source, file, files, first: 0 })?;
             // In a separate task, because bytes may make the decoder panic: it is a bad file.
             let trouble = match tokio::spawn(decode(rows)).await {
-                Ok(Ok(rows)) if rows == file.rows => continue,
+                Ok(Ok(rows)) if rows == file.rows => {
+                    if let Some(view) = source.shape.view() {
+                        let rows = self.through_view(engine, view, &[(date, file)], 0, reading);
+                        let Err(error) = decode(rows.await?).await else { continue };
+                        let text =
+                            format!("its rows do not go through view {}: {error}", view.file);
+                        troubles.push(Trouble { file: name, text });
+                    }
+                    continue;
+                }
                 Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
                 Ok(Err(error)) if is_stores(&error) => return Err(error.context(name)),
                 Ok(Err(error)) => {
@@ -334,7 +344,7 @@ impl RawLog {
         reading: Reading<'_>,
     ) -> Result<DataFrame> {
         let columns = columns_of_all(files);
-        // Which columns the view reads is known once it is planned over all of them.
+        // Which columns the view uses is known once it is planned.
         let fields =
             columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
         let mut fields: Vec<Field> = fields.filter(|field| field.name() != "dt").collect();
@@ -510,7 +520,7 @@ fn columns_of_all(files: &[(NaiveDate, &RawFile)]) -> BTreeMap<String, DataType>
     columns
 }
 
-/// The columns of `raw` that a view uses, with what is carried through it.
+/// The columns of `raw`, with what is carried through a view. Only bytes that it uses can be bad.
 fn own_columns(
     file: &RawFile,
     columns: &BTreeMap<String, DataType>,
@@ -518,7 +528,7 @@ fn own_columns(
 ) -> Result<Vec<Expr>> {
     let mut bytes = Vec::new();
     let mut selected = vec![ident(LANDED_ON).alias("dt"), ident(LANDED_ON).alias(CARRIED[0])];
-    for (name, wanted) in columns.iter().filter(|(name, _)| used.contains(*name) && *name != "dt") {
+    for (name, wanted) in columns.iter().filter(|(name, _)| *name != "dt") {
         let column = match columns::find(file.schema.fields(), name) {
             Some(found) if found.names.len() == 1 => {
                 let (column, data_type) = column_of(file, &found)?;
@@ -526,7 +536,9 @@ fn own_columns(
                 let column = match readable_type == data_type {
                     true => column,
                     false => {
-                        bytes.push(column.clone());
+                        if used.contains(name) {
+                            bytes.push(column.clone());
+                        }
                         readable().call(vec![column])
                     }
                 };

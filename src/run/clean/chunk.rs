@@ -85,7 +85,10 @@ impl<'a> Cleaning<'a> {
         if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
         }
-        let broken = self.raw.find_broken(&self.engine, &self.to_read()).await?;
+        let broken = self
+            .raw
+            .find_broken(&self.engine, &self.to_read(), self.workspace.job.reading())
+            .await?;
         match broken.is_empty() {
             true => outcome,
             false => Err(Stop::fix(broken)

@@ -18,14 +18,17 @@ pub use shares::Lines;
 
 use super::workspace::Workspace;
 use crate::days;
+use crate::plan::Plan;
 use crate::raw::Log;
-use crate::summary::grouped;
+use crate::summary::{Summary, grouped};
 
 /// Warns of landing dates without a valid row. It comes before the limits, which may end the run.
 pub async fn once_clean(workspace: &mut Workspace<'_>) -> Result<()> {
     let (mut found, money) =
         try_join!(rejected::without_a_valid_row(workspace), rejected::money(workspace))?;
     found.extend(rejected::without_a_placed_event(workspace, &money).await?);
+    found.extend(closed_views(&workspace.summary));
+    found.extend(unread(&workspace.plan));
     workspace.summary.refunds_not_booked = rejected::refunds(&money);
     warn(workspace, found);
     Ok(())
@@ -47,6 +50,23 @@ fn warn(workspace: &mut Workspace<'_>, warnings: Vec<String>) {
         tracing::warn!("{warning}");
     }
     workspace.summary.warnings.extend(warnings);
+}
+
+/// What lies in the logs and is not read (B5).
+pub fn unread(plan: &Plan) -> impl Iterator<Item = String> {
+    [&plan.clicks, &plan.orders].into_iter().flat_map(|log| log.raw.unread())
+}
+
+/// Views that let no row through.
+fn closed_views(summary: &Summary) -> impl Iterator<Item = String> {
+    let before = summary.rows_before_views.iter();
+    let closed = before.filter(|(log, rows)| **rows > 0 && summary.raw_rows.get(*log) == Some(&0));
+    closed.map(|(log, rows)| {
+        format!(
+            "{log}: none of {} rows comes out of the view of the log; look at its filter",
+            grouped(*rows)
+        )
+    })
 }
 
 /// Events a little before their order come from a clock of whole seconds. The view moves them to the

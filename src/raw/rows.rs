@@ -183,8 +183,9 @@ impl RawLog {
             let trouble = match tokio::spawn(decode(rows)).await {
                 Ok(Ok(rows)) if rows == file.rows => {
                     if let Some(view) = source.shape.view() {
-                        let rows = self.through_view(engine, view, &[(date, file)], 0, reading);
-                        let Err(error) = decode(rows.await?).await else { continue };
+                        let own = [(date, file)];
+                        let rows = self.through_view(engine, view, &own, 0, reading).await?;
+                        let Err(error) = decode(rows).await else { continue };
                         let text =
                             format!("its rows do not go through view {}: {error}", view.file);
                         troubles.push(Trouble { file: name, text });

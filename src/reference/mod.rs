@@ -62,6 +62,8 @@ pub struct Reference {
     tables: BTreeMap<&'static str, Loaded>,
     /// The keys of rows that were added, changed or removed since the latest run.
     pub changed: BTreeSet<Key>,
+    /// What lies in the tables' folders and is not read (B5).
+    pub unread: Vec<String>,
 }
 
 /// One table as it is now.
@@ -93,7 +95,11 @@ impl Reference {
         let loading = Loading { job, warehouse, engine, decoder };
         let tables = TABLES.map(|name| Box::pin(loading.load(name, heads.of(name))));
         let mut complaints = Vec::new();
-        let mut reference = Reference { tables: BTreeMap::new(), changed: BTreeSet::new() };
+        let mut reference = Reference {
+            tables: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            unread: heads.unread(job),
+        };
         for (name, loaded) in TABLES.into_iter().zip(try_join_all(tables).await?) {
             match loaded {
                 Ok((table, changed)) => {
@@ -232,9 +238,8 @@ impl Loading<'_> {
                             format!("{location}: there is no such file or folder ([input] {name})");
                         return Ok(Err(vec![missing]));
                     }
-                    Found::Refused(troubles) => {
-                        let complaints = troubles.iter().map(|it| format!("{location}: {it}"));
-                        return Ok(Err(complaints.collect()));
+                    Found::Refused(trouble) => {
+                        return Ok(Err(vec![format!("{location}: {trouble}")]));
                     }
                     Found::Unchanged(source) => {
                         let count = stored.iter().map(|file| file.rows()).sum();

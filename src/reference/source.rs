@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use object_store::{Error, ObjectMeta, ObjectStoreExt};
 
-use super::sheet::{Content, Ending, FileContent, ending_of, no_table};
+use super::sheet::{Content, Ending, FileContent, ending_of};
 use super::{TABLES, TableSource, source_of};
 use crate::engine::footer;
 use crate::job::Job;
@@ -62,6 +62,28 @@ impl Heads {
     pub fn of(&self, name: &str) -> Option<&Head> {
         self.0.get(name)
     }
+
+    /// What lies in the tables' folders and is not read (B5), one text for each folder.
+    pub fn unread(&self, job: &Job) -> Vec<String> {
+        let unread = self.0.iter().filter_map(|(name, head)| {
+            let (Head::Folder(folder), Some(source)) = (head, source_of(job, name)) else {
+                return None;
+            };
+            let unread = folder.unread();
+            let others = match unread.len() {
+                0 => return None,
+                1 => String::new(),
+                2 => " and 1 other".to_owned(),
+                count => format!(" and {} others", count - 1),
+            };
+            Some(format!(
+                "{}: {}{others} ([input] {name} is made of the .csv and .parquet files in the \
+                 folder itself)",
+                source.location, unread[0]
+            ))
+        });
+        unread.collect()
+    }
 }
 
 /// One request where the name says what it is: a folder's has no ending, or a slash at its end.
@@ -104,38 +126,27 @@ impl Folder {
         self.files.is_empty() && self.others.is_empty() && self.folders.is_empty()
     }
 
-    /// Why it is no table, or part of it would not be read.
-    fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
+    /// Why it is no table.
+    fn complaint(&self) -> Option<String> {
         if self.folders.iter().any(|folder| folder == ".hoodie") {
             let trouble = "is a Hudi table, which is not read; export its rows as CSV or Parquet";
-            return vec![trouble.to_owned()];
+            return Some(trouble.to_owned());
         }
-        let folders: Vec<&String> = self.folders.iter().filter(|name| !is_hidden(name)).collect();
-        if let [first, others @ ..] = folders.as_slice() {
-            let others = match others.len() {
-                0 => String::new(),
-                count => format!(" and {count} more"),
-            };
-            complaints.push(format!(
-                "has the folder {first}{others} in it; the files of a reference table lie in its \
-                 folder itself"
-            ));
+        if !self.files.is_empty() {
+            return None;
         }
-        let others: Vec<&String> = self.others.iter().filter(|name| !is_hidden(name)).collect();
-        match others.as_slice() {
-            [] if self.files.is_empty() && folders.is_empty() => {
-                complaints.push("has no .csv or .parquet file in it".to_owned());
+        Some(match self.unread().first() {
+            Some(first) => {
+                format!("has no .csv or .parquet file in the folder itself, but {first}")
             }
-            [first] => complaints.push(format!("{first}: {}", no_table(first))),
-            [first, others @ ..] => complaints.push(format!(
-                "{first} and {} other files: {}",
-                others.len(),
-                no_table(first)
-            )),
-            [] => {}
-        }
-        complaints
+            None => "has no .csv or .parquet file in it".to_owned(),
+        })
+    }
+
+    /// What lies there and is not read (B5): folders, and objects that are no data by their names.
+    fn unread(&self) -> Vec<&str> {
+        let names = self.folders.iter().chain(&self.others).map(String::as_str);
+        names.filter(|name| !is_hidden(name)).collect()
     }
 }
 
@@ -151,8 +162,8 @@ fn name_of(object: &ObjectMeta) -> &str {
 pub enum Found {
     /// There is nothing.
     Missing,
-    /// It is no table. With all complaints, without the location.
-    Refused(Vec<String>),
+    /// It is no table. The complaint does not name the location.
+    Refused(String),
     /// The same as before, perhaps copied.
     Unchanged(SourceFile),
     Changed(SourceFile, Content),
@@ -194,9 +205,8 @@ async fn find_folder(
     before: Option<&SourceFile>,
     settings: &str,
 ) -> Result<Found> {
-    let complaints = folder.complaints();
-    if !complaints.is_empty() {
-        return Ok(Found::Refused(complaints));
+    if let Some(complaint) = folder.complaint() {
+        return Ok(Found::Refused(complaint));
     }
     let mut source = source(location, settings);
     source.size = folder.files.iter().map(|file| file.size).sum();
@@ -240,7 +250,7 @@ async fn find_delta(
         }
         Err(error) => {
             let trouble = format!("is a Delta table that cannot be read: {error:#}");
-            return Ok(Found::Refused(vec![trouble]));
+            return Ok(Found::Refused(trouble));
         }
     };
     // A file of the table never changes: its name stands for its content.

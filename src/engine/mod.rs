@@ -12,7 +12,6 @@ mod materialise;
 pub mod parquet_table;
 mod read_ahead;
 mod scratch;
-mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;

@@ -249,7 +249,7 @@ impl Loading<'_> {
                     }
                     Found::Changed(source, content) => {
                         let _turn = decoder.lock().await;
-                        match read(job, engine, name, told, content).await? {
+                        match read(job, name, told, content).await? {
                             Ok(table) => (table, Some(source)),
                             Err(complaints) => return Ok(Err(complaints)),
                         }
@@ -306,13 +306,14 @@ async fn register_file(
 /// Reads and checks one table. The inner error is all complaints.
 async fn read(
     job: &Job,
-    engine: &Engine,
     name: &'static str,
     source: &TableSource,
     content: Content,
 ) -> Result<Result<Table, Vec<String>>> {
     let (location, shape) = (source.location.name().to_owned(), source.shape.clone());
-    let (zone, nobody, engine) = (job.zone, job.nobody.clone(), engine.fork()?);
+    let (zone, nobody) = (job.zone, job.nobody.clone());
+    // For a view. On one core, so that rows keep their order.
+    let engine = Engine::new(&Tuning { partitions: 1, ..Tuning::default() }, SqlOverrides::new())?;
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || {
         let opened = Sheet::open(&engine, &location, content, &shape, &table::wanted(name));

@@ -131,11 +131,10 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// Whether two names differ in case, blanks, underscores, hyphens or what cannot be seen only.
+/// Whether two names differ in case, blanks, underscores, hyphens or the like only.
 fn is_alike(one: &str, other: &str) -> bool {
     let letters = |name: &str| -> String {
-        let is_filler = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '_' | '-');
-        name.chars().filter(|c| !is_filler(*c)).flat_map(char::to_lowercase).collect()
+        name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
     letters(one) == letters(other)
 }

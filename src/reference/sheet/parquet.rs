@@ -13,14 +13,19 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::LogicalType;
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::ROWS_OF_A_PIECE;
+use crate::engine::footer;
+use crate::raw::{has_encrypted_columns, mended};
 
 #[derive(Debug)]
 pub struct Parquet {
     content: Bytes,
     metadata: ArrowReaderMetadata,
+    /// Whether some columns are.
+    is_encrypted: bool,
 }
 
 /// The names that lead to a column: its own, or those of structs before it.
@@ -32,7 +37,13 @@ impl Parquet {
         if content.ends_with(b"PARE") {
             return Err("is encrypted, which is not read; write it without encryption".to_owned());
         }
-        let load = |options| ArrowReaderMetadata::load(&content, options).map_err(unreadable);
+        let is_encrypted = has_encrypted_columns(&footer::of(&content));
+        let unreadable = |error| unreadable(error, is_encrypted);
+        let read = ParquetMetaDataReader::new().parse_and_finish(&content).and_then(mended);
+        let metadata = Arc::new(read.map_err(unreadable)?);
+        let load = |options| {
+            ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(unreadable)
+        };
         let as_written = load(ArrowReaderOptions::new())?;
         let described = as_written.metadata().file_metadata().schema_descr();
         // The times of INT96 reach farther than nanoseconds do.
@@ -41,7 +52,7 @@ impl Parquet {
         let schema = schema.unwrap_or_else(|| as_written.schema().as_ref().clone());
         let schema = Schema::new(with_views(schema.fields()));
         let metadata = load(ArrowReaderOptions::new().with_schema(Arc::new(schema)))?;
-        Ok(Parquet { content, metadata })
+        Ok(Parquet { content, metadata, is_encrypted })
     }
 
     pub fn row_count(&self) -> i64 {
@@ -91,10 +102,12 @@ impl Parquet {
             })
             .collect();
         let reader = builder.with_projection(mask).with_batch_size(ROWS_OF_A_PIECE).build();
-        let mut reader = Some(reader.map_err(unreadable)?);
+        let is_encrypted = self.is_encrypted;
+        let mut reader = Some(reader.map_err(|error| unreadable(error, is_encrypted))?);
         Ok(std::iter::from_fn(move || {
             let batch = reader.as_mut()?.next()?;
-            let rows = batch.map_err(unreadable).and_then(|batch| {
+            let batch = batch.map_err(|error| unreadable(error, is_encrypted));
+            let rows = batch.and_then(|batch| {
                 let columns =
                     columns.iter().map(|(steps, is_uuid)| column(&batch, steps, *is_uuid));
                 Ok((columns.collect::<Result<Vec<_>, String>>()?, batch.num_rows()))
@@ -116,7 +129,10 @@ impl Parquet {
 }
 
 /// Why a file cannot be read, without what decoders put before each other's words.
-fn unreadable(error: impl fmt::Display) -> String {
+fn unreadable(error: impl fmt::Display, is_encrypted: bool) -> String {
+    if is_encrypted {
+        return "has an encrypted column, which is not read; write it without encryption".to_owned();
+    }
     let text = error.to_string();
     let mut reason = text.as_str();
     while let Some(rest) =
@@ -126,10 +142,7 @@ fn unreadable(error: impl fmt::Display) -> String {
     {
         reason = rest;
     }
-    match reason.to_lowercase().contains("encrypt") {
-        true => format!("is encrypted, or a column of it is, which is not read: {reason}"),
-        false => format!("is no readable Parquet: {reason}"),
-    }
+    format!("is no readable Parquet: {reason}")
 }
 
 fn described_at<'a>(described: &'a SchemaDescriptor, steps: &[String]) -> Option<&'a Type> {
@@ -187,7 +200,7 @@ fn column(batch: &RecordBatch, steps: &[String], is_uuid: bool) -> Result<ArrayR
         }
         let nulls = NullBuffer::union(outer.nulls(), values.nulls());
         let data = values.to_data().into_builder().nulls(nulls).build();
-        column = make_array(data.map_err(unreadable)?);
+        column = make_array(data.map_err(|error| unreadable(error, false))?);
     }
     Ok(if is_uuid { uuids(&column) } else { column })
 }

@@ -26,7 +26,8 @@ use super::{Complaints, Kind, Opened, Piece, Place, Rows};
 use crate::engine::Engine;
 use crate::view::View;
 
-/// What the view makes of each file. Blocks while it runs.
+/// What the view makes of each file. Rows keep their order if the engine has one partition. Blocks
+/// while it runs.
 pub fn run(
     engine: &Engine,
     view: &View,
@@ -77,7 +78,9 @@ fn unique_fields(opened: &Opened) -> Vec<Field> {
 
 /// The rows as a Parquet file, in their order. Errors: the text does not fit the columns, or a row.
 async fn rows(engine: &Engine, view: &View, raw: Raw, wanted: Wanted<'_>) -> EngineResult<Bytes> {
-    let frame = engine.view(&view.sql, Arc::new(raw)).await?;
+    let external = |error: anyhow::Error| DataFusionError::External(error.into());
+    let raw = engine.read(Arc::new(raw)).map_err(external)?;
+    let frame = engine.frame(engine.plan_view(&view.sql, raw).await?);
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await?;
     let schema = plan.schema();

@@ -116,7 +116,7 @@ pub enum Remedy {
 impl Remedy {
     fn text(self, name: &str, is_mapped: bool) -> String {
         match (self, is_mapped) {
-            (Remedy::OfView, _) => format!("write `as {name}`"),
+            (Remedy::OfView, _) => format!("write as {name}"),
             (Remedy::OfFile, true) => "columns takes names as the file writes them".to_owned(),
             (Remedy::OfFile, false) => format!("write {name}, or map it with columns"),
         }

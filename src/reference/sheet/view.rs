@@ -104,7 +104,8 @@ async fn rows(engine: &Engine, view: &View, raw: Raw, wanted: Wanted<'_>) -> Eng
 
 fn said(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
-    text.trim_end_matches('.').to_owned()
+    let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('.')).collect();
+    lines.join("; ")
 }
 
 /// A file's rows, as the table `raw`.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use object_store::{Error, ObjectMeta, ObjectStoreExt};
 
-use super::sheet::{Content, Ending, FileContent, ending_of};
+use super::sheet::{Constants, Content, Ending, FileContent, ending_of};
 use super::{TABLES, TableSource, source_of};
 use crate::engine::footer;
 use crate::job::Job;
@@ -217,7 +217,8 @@ async fn find_folder(
         source.content = before.content.clone();
         return Ok(Found::Unchanged(source));
     }
-    let names = folder.files.iter().map(|file| (name_of(file).to_owned(), Vec::new())).collect();
+    let names =
+        folder.files.iter().map(|file| (name_of(file).to_owned(), Constants::new())).collect();
     let (files, sizes) = read_each(location, names).await?;
     // Files may have been replaced since they were listed. Then the next run finds other tags.
     source.size = sizes.iter().map(|size| *size as u64).sum();
@@ -263,7 +264,7 @@ async fn find_delta(
     }
     let mut files: Vec<_> = live
         .into_iter()
-        .map(|file| (file.path, file.partition.into_iter().collect::<Vec<_>>()))
+        .map(|file| (file.path, file.partition.into_iter().collect::<Constants>()))
         .collect();
     files.sort();
     let (files, _) = read_each(location, files).await?;
@@ -273,7 +274,7 @@ async fn find_delta(
 /// Reads files by their names below the location. With their sizes.
 async fn read_each(
     location: &Location,
-    files: Vec<(String, Vec<(String, Option<String>)>)>,
+    files: Vec<(String, Constants)>,
 ) -> Result<(Vec<FileContent>, Vec<usize>)> {
     let files = in_parallel(files, async |(name, constants)| {
         let file = location.child(&name);

@@ -42,9 +42,11 @@ pub struct FileContent {
     /// Whether the table is a folder in which this is one of the files.
     pub is_in_folder: bool,
     pub bytes: Bytes,
-    /// Columns that have one value in all rows and are not in the file: partition columns.
-    pub constants: Vec<(String, Option<String>)>,
+    pub constants: Constants,
 }
+
+/// Columns that have one value in all rows of a file and are not in it: partition columns.
+pub type Constants = Vec<(String, Option<String>)>;
 
 /// The rows of a table, of which only headers and footers are decoded so far.
 #[derive(Debug, Clone)]
@@ -219,7 +221,7 @@ struct Opened {
     /// Its name, where there are several.
     file: Option<Arc<str>>,
     kind: Kind,
-    constants: Vec<(String, Option<String>)>,
+    constants: Constants,
     rows: Rows,
 }
 

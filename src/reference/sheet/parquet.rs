@@ -41,9 +41,8 @@ impl Parquet {
         let unreadable = |error| unreadable(error, is_encrypted);
         let read = ParquetMetaDataReader::new().parse_and_finish(&content).and_then(mended);
         let metadata = Arc::new(read.map_err(unreadable)?);
-        let load = |options| {
-            ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(unreadable)
-        };
+        let load =
+            |options| ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(unreadable);
         let as_written = load(ArrowReaderOptions::new())?;
         let described = as_written.metadata().file_metadata().schema_descr();
         // The times of INT96 reach farther than nanoseconds do.
@@ -131,7 +130,8 @@ impl Parquet {
 /// Why a file cannot be read, without what decoders put before each other's words.
 fn unreadable(error: impl fmt::Display, is_encrypted: bool) -> String {
     if is_encrypted {
-        return "has an encrypted column, which is not read; write it without encryption".to_owned();
+        return "has an encrypted column, which is not read; write it without encryption"
+            .to_owned();
     }
     let text = error.to_string();
     let mut reason = text.as_str();

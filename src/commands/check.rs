@@ -31,6 +31,9 @@ pub async fn check(job: &Job) -> Result<String, Stop> {
         for (name, rows) in reference.row_counts() {
             let _ = writeln!(text, "{name:<12} {rows:>9} rows");
         }
+        for unread in &reference.unread {
+            let _ = writeln!(text, "not read: {unread}");
+        }
     }
     for (log, location) in [(Log::Clicks, &job.clicks), (Log::Orders, &job.orders)] {
         let mut raw = RawLog::list(log, location, None, None, |_| true).await?;

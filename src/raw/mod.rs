@@ -26,6 +26,7 @@ use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 use columns::Trouble;
+pub use guard::{has_encrypted_columns, mended};
 pub use layout::Layout;
 pub use link_key::{LinkFormats, link_key};
 use listing::{Landing, Listing};

@@ -1,7 +1,7 @@
 //! The reference tables: links, stores, rates, fx rates, identities. They are read, checked as a
 //! whole (B3) and stored in the warehouse, so that a change is a difference of rows.
 //!
-//! A file that is the same as before (D8) is not read again: its rows are in the warehouse, and read
+//! A table whose files are the same as before (D8) is not read again: its rows are in the warehouse, and read
 //! from there once something asks for them. Refuses to know how rows are used: SQL decides which one
 //! is in force for a click or an order.
 
@@ -20,9 +20,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
-use bytes::Bytes;
 use futures::future::try_join_all;
-use object_store::ObjectMeta;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::engine::{Engine, SqlOverrides, Tuning};
@@ -33,12 +31,13 @@ use crate::raw::Shape;
 use crate::stop::Stop;
 use crate::warehouse::{SourceFile, Warehouse};
 pub use changes::{Key, key_columns};
-use sheet::Sheet;
-use source::Found;
+use sheet::{Content, Sheet};
 pub use source::Heads;
+use source::{Found, Head};
 use table::Table;
 
-/// Where a reference table is, and which of its columns are ours.
+/// Where a reference table is, and which of its columns are ours. It is a file, a folder of files or
+/// a Delta table.
 #[derive(Debug, Clone)]
 pub struct TableSource {
     pub location: Location,
@@ -63,6 +62,8 @@ pub struct Reference {
     tables: BTreeMap<&'static str, Loaded>,
     /// The keys of rows that were added, changed or removed since the latest run.
     pub changed: BTreeSet<Key>,
+    /// What lies in the tables' folders and is not read (B5).
+    pub unread: Vec<String>,
 }
 
 /// One table as it is now.
@@ -94,7 +95,11 @@ impl Reference {
         let loading = Loading { job, warehouse, engine, decoder };
         let tables = TABLES.map(|name| Box::pin(loading.load(name, heads.of(name))));
         let mut complaints = Vec::new();
-        let mut reference = Reference { tables: BTreeMap::new(), changed: BTreeSet::new() };
+        let mut reference = Reference {
+            tables: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            unread: heads.unread(job),
+        };
         for (name, loaded) in TABLES.into_iter().zip(try_join_all(tables).await?) {
             match loaded {
                 Ok((table, changed)) => {
@@ -172,16 +177,15 @@ impl Reference {
     }
 }
 
-/// The location that the job names for a table.
-fn location<'a>(job: &'a Job, name: &str) -> Option<&'a Location> {
-    let source = match name {
+/// What the job says about a table.
+fn source_of<'a>(job: &'a Job, name: &str) -> Option<&'a TableSource> {
+    match name {
         "links" => Some(&job.links),
         "stores" => Some(&job.stores),
         "rates" => Some(&job.rates),
         "fx_rates" => job.fx_rates.as_ref(),
         _ => job.identities.as_ref(),
-    };
-    source.map(|source| &source.location)
+    }
 }
 
 /// The columns of a reference table, by the name that the job file has for it.
@@ -214,7 +218,7 @@ impl Loading<'_> {
     async fn load(
         &self,
         name: &'static str,
-        head: Option<&ObjectMeta>,
+        head: Option<&Head>,
     ) -> Result<Result<(Loaded, BTreeSet<Key>), Vec<String>>, Stop> {
         let Loading { job, warehouse, engine, decoder } = self;
         let model = model_of(name)?;
@@ -222,15 +226,20 @@ impl Loading<'_> {
         let is_stored = !stored.is_empty();
         let is_lost = stored.iter().any(|file| file.is_lost);
         let before = warehouse.seen().reference.get(name).filter(|_| is_stored);
-        let (table, source) = match location(job, name) {
+        let (table, source) = match source_of(job, name) {
             None => (Table::empty(name), None),
-            Some(location) => {
+            Some(told) => {
+                let location = &told.location;
                 // Rows that are lost are read and stored again.
                 let before = before.filter(|_| !is_lost);
-                match source::find(location, head, before, &source::settings(job)).await? {
+                match source::find(location, head, before, &source::settings(job, told)).await? {
                     Found::Missing => {
-                        let missing = format!("{location}: there is no such file ([input] {name})");
+                        let missing =
+                            format!("{location}: there is no such file or folder ([input] {name})");
                         return Ok(Err(vec![missing]));
+                    }
+                    Found::Refused(trouble) => {
+                        return Ok(Err(vec![format!("{location}: {trouble}")]));
                     }
                     Found::Unchanged(source) => {
                         let count = stored.iter().map(|file| file.rows()).sum();
@@ -240,7 +249,7 @@ impl Loading<'_> {
                     }
                     Found::Changed(source, content) => {
                         let _turn = decoder.lock().await;
-                        match read(job, name, location, content).await? {
+                        match read(job, name, told, content).await? {
                             Ok(table) => (table, Some(source)),
                             Err(complaints) => return Ok(Err(complaints)),
                         }
@@ -298,19 +307,19 @@ async fn register_file(
 async fn read(
     job: &Job,
     name: &'static str,
-    location: &Location,
-    content: Bytes,
+    source: &TableSource,
+    content: Content,
 ) -> Result<Result<Table, Vec<String>>> {
-    let (reading, zone, nobody) = (location.clone(), job.zone, job.nobody.clone());
+    let (location, shape) = (source.location.name().to_owned(), source.shape.clone());
+    let (zone, nobody) = (job.zone, job.nobody.clone());
+    // For a view. On one core, so that rows keep their order.
+    let engine = Engine::new(&Tuning { partitions: 1, ..Tuning::default() }, SqlOverrides::new())?;
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || {
-        let sheet = match Sheet::open(&reading, content, &table::wanted(name)) {
+        let opened = Sheet::open(&engine, &location, content, &shape, &table::wanted(name));
+        let sheet = match opened {
             Ok(sheet) => sheet,
-            Err(troubles) => {
-                let file = reading.name();
-                let complaints = troubles.iter().map(|trouble| format!("{file}: {trouble}"));
-                return Ok(Err(complaints.collect()));
-            }
+            Err(complaints) => return Ok(Err(complaints.texts().collect())),
         };
         let mut complaints = Vec::new();
         let table = Table::read(name, sheet, zone, &nobody, &mut complaints);
@@ -319,7 +328,7 @@ async fn read(
     };
     match tokio::task::spawn_blocking(read).await {
         Ok(outcome) => outcome,
-        Err(_) => Ok(Err(vec![format!("{location}: is no readable Parquet")])),
+        Err(_) => Ok(Err(vec![format!("{}: is no readable Parquet", source.location)])),
     }
 }
 

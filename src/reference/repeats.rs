@@ -107,7 +107,7 @@ impl Repeats {
         clashes.sort_unstable_by_key(|(one, other)| (*one.min(other), *one.max(other)));
         for (one, other) in clashes {
             let key = || describe_key(&batch, self.key, one);
-            let (first, second) = (self.rows[one].at, self.rows[other].at);
+            let (first, second) = (&self.rows[one].at, &self.rows[other].at);
             match ends {
                 None => complaints.add("there twice", || {
                     format!("{} is there twice: {first} and {second}", key())

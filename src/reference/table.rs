@@ -17,7 +17,7 @@ use chrono_tz::Tz;
 use super::complaints::Complaints;
 use super::repeats::{Repeats, validity};
 use super::sheet::Presence::{self, Optional, Required};
-use super::sheet::{Piece, Sheet};
+use super::sheet::{Piece, Sheet, is_invisible};
 use super::values::{self, Values};
 use crate::engine::functions::hash64::hashes;
 
@@ -132,7 +132,7 @@ impl Table {
         nobody: &[String],
         complaints: &mut Vec<String>,
     ) -> Result<Table> {
-        let mut found = Complaints::about(&sheet.file);
+        let mut found = Complaints::about(&sheet.location);
         let mut table = Table { name, sheet: Some(sheet.clone()), zone, repeated: Arc::default() };
         let nobody = if name == "identities" { nobody } else { &[] };
         let hashes = table.judge_rows(&sheet, nobody, &mut found)?;
@@ -153,8 +153,7 @@ impl Table {
     /// The rows, in batches. Rows that are equal by value are there once.
     pub fn batches(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let table = self.clone();
-        let pieces = self.sheet.as_ref().map(Sheet::pieces).transpose();
-        let pieces = pieces.map_err(|troubles| anyhow!(troubles.join("; ")))?;
+        let pieces = self.sheet.as_ref().map(Sheet::pieces);
         let mut before = 0;
         Ok(pieces.into_iter().flatten().map(move |piece| {
             let piece = piece.map_err(|troubles| anyhow!(troubles.join("; ")))?;
@@ -179,14 +178,9 @@ impl Table {
         complaints: &mut Complaints,
     ) -> Result<Vec<u64>> {
         let mut all = Vec::new();
-        let pieces = match sheet.pieces() {
-            Ok(pieces) => pieces,
-            Err(troubles) => {
-                troubles.into_iter().for_each(|trouble| complaints.add("unreadable", || trouble));
-                return Ok(all);
-            }
-        };
-        for piece in pieces {
+        // A column of the wrong type is complained about once a file.
+        let mut unfit_file = None;
+        for piece in sheet.pieces() {
             let piece = match piece {
                 Ok(piece) => piece,
                 Err(troubles) => {
@@ -196,11 +190,15 @@ impl Table {
                     continue;
                 }
             };
+            if unfit_file.as_ref() == Some(&piece.file) {
+                continue;
+            }
             let (batch, unfit) = match self.convert(&piece) {
                 Ok(converted) => converted,
                 Err(error) => {
-                    complaints.add("unreadable columns", || error.to_string());
-                    return Ok(all);
+                    complaints.add_of_file(piece.file.as_deref(), error.to_string());
+                    unfit_file = Some(piece.file);
+                    continue;
                 }
             };
             self.judge(&piece, &batch, &unfit, nobody, complaints);
@@ -267,9 +265,9 @@ impl Table {
                 Id | OptionalId => {
                     for (row, text) in column.as_string_view().iter().enumerate() {
                         let Some(text) = text else { continue };
-                        if has_blanks_around(text) {
-                            complain(format!("{name} has blanks around it"), row, &|| {
-                                format!("{name} {text:?} has blanks around it")
+                        if let Some((fault, trouble)) = fault_of_id(name, text) {
+                            complain(format!("{name} {fault}"), row, &|| {
+                                format!("{name} {text:?} {trouble}")
                             });
                         }
                         if nobody.iter().any(|word| word == text) {
@@ -336,10 +334,10 @@ impl Table {
     fn rows_with(&self, sheet: &Sheet, wanted: &HashSet<u64>) -> Result<Repeats> {
         let mut repeats = Repeats::new(self.schema(), key(self.name).len());
         let mut before = 0;
-        for piece in sheet.pieces().into_iter().flatten() {
+        for piece in sheet.pieces() {
             // What cannot be read has been complained about.
             let Ok(piece) = piece else { continue };
-            let Ok((batch, unfit)) = self.convert(&piece) else { break };
+            let Ok((batch, unfit)) = self.convert(&piece) else { continue };
             let hashes = self.key_hashes(&batch)?;
             let has_place = self.has_place(&batch);
             let is_wanted = hashes.iter().zip(has_place);
@@ -390,12 +388,63 @@ fn written(column: &ArrayRef, row: usize) -> String {
     text.unwrap_or_else(|| "(empty)".to_owned())
 }
 
-/// Blanks of any kind. Most texts begin and end with a visible ASCII character.
+/// Words by which programs write that there is no value.
+const NOTHING: [&str; 12] = [
+    "NULL",
+    "Null",
+    "null",
+    "\\N",
+    "None",
+    "NaN",
+    "nan",
+    "NaT",
+    "<NA>",
+    "#N/A",
+    "N/A",
+    "undefined",
+];
+
+/// What reports say in place of a publisher.
+const NO_PUBLISHER: [&str; 2] = ["(none)", "(unattributed)"];
+
+/// What is wrong with a key, or with whose row it is: in short, and in full.
+fn fault_of_id(name: &str, text: &str) -> Option<(&'static str, &'static str)> {
+    if has_blanks_around(text) {
+        return Some(("has blanks around it", "has blanks around it"));
+    }
+    if text.chars().any(is_invisible) {
+        let trouble = "has a character in it that cannot be seen";
+        return Some((trouble, trouble));
+    }
+    if NOTHING.contains(&text) {
+        let trouble = "is how programs write that there is no value; write the value, or leave the \
+                       row out";
+        return Some(("is no value", trouble));
+    }
+    if name == "publisher_id" && NO_PUBLISHER.contains(&text) {
+        return Some(("is no publisher", "is what reports say where there is no publisher"));
+    }
+    is_shortened(text).then_some((
+        "was shortened",
+        "is a number that a spreadsheet shortened; format the column as text and export it again",
+    ))
+}
+
+/// `1.00501E+15`: the digits that are not there are lost.
+fn is_shortened(text: &str) -> bool {
+    let Some((digits, exponent)) = text.split_once("E+") else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let (whole, fraction) = digits.split_once(['.', ',']).unwrap_or((digits, "0"));
+    whole.len() == 1 && is_number(whole) && is_number(fraction) && is_number(exponent)
+}
+
+/// Blanks of any kind, also of no width. Most texts begin and end with a visible ASCII character.
 fn has_blanks_around(text: &str) -> bool {
     let bytes = text.as_bytes();
+    let is_blank = |c: char| c.is_whitespace() || is_invisible(c);
     match (bytes.first(), bytes.last()) {
         (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic() => false,
-        _ => text.trim().len() < text.len(),
+        _ => text.starts_with(is_blank) || text.ends_with(is_blank),
     }
 }
 
@@ -419,13 +468,24 @@ fn is_never(from: &TimestampMicrosecondArray, to: &TimestampMicrosecondArray, ro
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+    use std::collections::BTreeMap;
+
+    use super::super::sheet::{Content, FileContent};
     use super::*;
-    use crate::location::Location;
+    use crate::engine::{Engine, SqlOverrides, Tuning};
+    use crate::raw::Shape;
 
     fn read(name: &'static str, content: &str) -> (Table, Vec<String>) {
-        let location = Location::parse("table.csv", std::path::Path::new("/")).unwrap();
-        let content = content.to_owned().into();
-        let sheet = Sheet::open(&location, content, &wanted(name)).unwrap();
+        let file = FileContent {
+            name: "table.csv".to_owned(),
+            is_in_folder: false,
+            bytes: content.to_owned().into(),
+            constants: Vec::new(),
+        };
+        let content = Content { files: vec![file], is_delta: false };
+        let engine = Engine::new(&Tuning::default(), SqlOverrides::new()).unwrap();
+        let shape = Shape::Columns(BTreeMap::new());
+        let sheet = Sheet::open(&engine, "table.csv", content, &shape, &wanted(name)).unwrap();
         let mut complaints = Vec::new();
         let nobody = ["0".to_owned(), "undefined".to_owned()];
         let table = Table::read(name, sheet, Tz::UTC, &nobody, &mut complaints).unwrap();
@@ -433,11 +493,45 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_no_visitor_and_no_buyer() {
+    fn keys_that_never_match_are_told() {
+        for text in [
+            "NULL",
+            "\\N",
+            "None",
+            "nan",
+            "#N/A",
+            " a",
+            "a\t",
+            "a\u{a0}",
+            "\u{200b}a",
+            "a\u{feff}",
+            "a\u{200b}b",
+            "a\0b",
+            "a\nb",
+            "1.00501E+15",
+            "3E+12",
+        ] {
+            assert!(fault_of_id("link_key", text).is_some(), "{text:?}");
+        }
+        for text in
+            ["a b", "none", "nobody", "nana", "E+1", "1.5E+", "12.5E+3", "1e5", "é", "(none)"]
+        {
+            assert_eq!(fault_of_id("link_key", text), None, "{text:?}");
+        }
+        assert!(fault_of_id("publisher_id", "(none)").is_some());
         let (_, complaints) =
-            read("identities", "visitor_id,buyer_id\nundefined,Ana\nv1,0\nv2,00\n");
+            read("rates", "scope,scope_id,store_id,rate,valid_from,valid_to\nstore,a,\\N,0.1,,\n");
+        assert!(
+            complaints[0].contains("store_id \"\\\\N\" is how programs write"),
+            "{complaints:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_is_no_visitor_and_no_buyer() {
+        let (_, complaints) = read("identities", "visitor_id,buyer_id\n0,Ana\nv1,0\nv2,00\n");
         assert_eq!(complaints.len(), 2, "{complaints:?}");
-        assert!(complaints[0].contains("line 2, visitor_id undefined: visitor_id \"undefined\""));
+        assert!(complaints[0].contains("line 2, visitor_id 0: visitor_id \"0\""));
         assert!(complaints[1].contains("line 3, visitor_id v1: buyer_id \"0\""));
         let (_, complaints) = read("stores", "store_id,joined_at,left_at\n0,,\n");
         assert!(complaints.is_empty(), "{complaints:?}");

@@ -26,9 +26,21 @@ pub async fn live_files(table: &Location) -> Result<Vec<LiveFile>> {
     log.read().await?;
     let mut delta = DeltaTable::new(store);
     delta.load().await?;
+    let mapping = delta.snapshot()?.metadata().configuration().get("delta.columnMapping.mode");
+    if mapping.is_some_and(|mode| mode != "none") {
+        anyhow::bail!(
+            "it has a column mapping (delta.columnMapping.mode), by which its files have other \
+             column names; write its rows to a table without one"
+        );
+    }
     let mut files = Vec::new();
     for view in delta.snapshot()?.log_data().iter() {
         let path = view.path().to_string();
+        if path.contains("://") || path.starts_with('/') {
+            anyhow::bail!(
+                "{path} lies outside the table, as in a shallow clone; copy the table's rows"
+            );
+        }
         if view.deletion_vector_descriptor().is_some() {
             anyhow::bail!(
                 "{path} has a deletion vector; rewrite the table without them (REORG … PURGE)"

@@ -20,6 +20,7 @@ mod log_requests;
 mod losses;
 mod nights;
 mod promises;
+mod reference;
 mod requests;
 mod stale;
 mod upgrade;

@@ -12,6 +12,7 @@ mod row_key;
 mod running_count;
 mod sort_key;
 mod texts;
+mod to_timestamp;
 
 use datafusion::prelude::SessionContext;
 pub use records::raw_record;
@@ -30,6 +31,7 @@ pub fn register(session: &SessionContext) {
     session.register_udf(texts::readable());
     session.register_udf(texts::text_of());
     session.register_udf(texts::uuid_text());
+    to_timestamp::register(session);
     session.register_udaf(duplicated_values::duplicated_values());
     session.register_udwf(running_count::running_count());
 }

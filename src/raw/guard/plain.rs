@@ -16,6 +16,8 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
+use super::Thrift;
+
 /// The same footer, with plain types. Errors: a schema that cannot be.
 pub fn plain(footer: &ParquetMetaData) -> Result<ParquetMetaData> {
     let file = footer.file_metadata();
@@ -59,6 +61,26 @@ fn plain_data_type(found: &DataType) -> DataType {
         DataType::Map(field, is_sorted) => DataType::Map(plain_hint(field), *is_sorted),
         other => other.clone(),
     }
+}
+
+/// Whether columns of a file are encrypted, by its footer, which is not. Decoders call such a footer
+/// broken.
+pub fn has_encrypted_columns(footer: &[u8]) -> bool {
+    /// The field of the footer that names the algorithm.
+    const ENCRYPTION_ALGORITHM: i16 = 8;
+    let mut is_encrypted = false;
+    let read = Thrift(footer).fields(|thrift, id, kind| {
+        is_encrypted |= id == ENCRYPTION_ALGORITHM;
+        thrift.skip(kind)
+    });
+    read.is_some() && is_encrypted
+}
+
+/// The same footer, with its own types, without what makes decoders refuse it. Errors: offsets that
+/// cannot be.
+pub fn mended(footer: ParquetMetaData) -> Result<ParquetMetaData> {
+    let groups = footer.row_groups().iter().map(plain_group).collect::<Result<Vec<_>>>()?;
+    Ok(footer.into_builder().set_row_groups(groups).build())
 }
 
 /// Old writers say that a column without a dictionary has one at the start of the file.
@@ -128,4 +150,18 @@ pub fn without_values(footer: &ParquetMetaData) -> BTreeSet<String> {
     };
     let empty = columns.filter(|(position, _)| is_empty(*position));
     empty.map(|(_, column)| column.path().string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_footer_names_how_columns_are_encrypted() {
+        // 1: a version, 3: no rows, 8: an algorithm without settings.
+        let encrypted = [0x15, 4, 0x26, 0, 0x5c, 0x1c, 0, 0, 0];
+        assert!(has_encrypted_columns(&encrypted));
+        assert!(!has_encrypted_columns(&encrypted[..6]));
+        assert!(!has_encrypted_columns(&[0x15, 4, 0x26, 0, 0]));
+    }
 }

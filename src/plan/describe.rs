@@ -55,7 +55,7 @@ impl Plan {
             let tables: Vec<&str> = self.reference.iter().copied().collect();
             line(format!("  reference rows          to store: {}", tables.join(", ")));
         }
-        for unread in [&self.clicks, &self.orders].iter().flat_map(|plan| plan.raw.unread()) {
+        for unread in &self.unread {
             line(format!("  not read                {unread}"));
         }
         if self.is_nothing_to_do() {

@@ -75,6 +75,8 @@ pub struct Plan {
     pub waiting: BTreeMap<NaiveDate, Vec<(Log, NaiveDate)>>,
     /// Dates that read clean rows which are gone and cannot be made again. They are kept.
     pub beyond_repair: BTreeSet<NaiveDate>,
+    /// What lies in the logs and tables and is not read, in sentences (B5).
+    pub unread: Vec<String>,
     /// The reference tables to store, because their rows changed.
     pub reference: BTreeSet<&'static str>,
 }
@@ -172,6 +174,8 @@ impl Plan {
         check_files_in_doubt(job, warehouse, [&mut clicks, &mut orders], all.from).await?;
         let touched = lineage::touched(job, reference, warehouse).await?;
         let log_plan = |raw| LogPlan::make(job, warehouse, &touched, raw, all.from, refresh);
+        let unread = clicks.unread().into_iter().chain(orders.unread());
+        let unread = unread.chain(reference.unread.iter().cloned()).collect();
         let (clicks, orders) = (log_plan(clicks)?, log_plan(orders)?);
         let mut plan = Plan {
             selection,
@@ -192,6 +196,7 @@ impl Plan {
             waiting,
             touched,
             beyond_repair: BTreeSet::new(),
+            unread,
             reference: reference.new_tables(),
         };
         plan.plan_dates(job, warehouse, rebuild, (scope, dates), (&made, &reported))?;
@@ -223,6 +228,7 @@ impl Plan {
             holes: BTreeSet::new(),
             waiting: BTreeMap::new(),
             beyond_repair: BTreeSet::new(),
+            unread: reference.unread.clone(),
             reference: reference.new_tables(),
         }
     }

@@ -262,6 +262,10 @@ pub(super) async fn read_schema(
     if end.ends_with(b"PARE") {
         return Ok(Err(vec![trouble("is encrypted, and there are no keys to read it".to_owned())]));
     }
+    if guard::has_encrypted_columns(&end) {
+        let text = "has encrypted columns, and there are no keys to read them".to_owned();
+        return Ok(Err(vec![trouble(text)]));
+    }
     let digest = digest_of_footer(&end);
     // In a separate task, because a hostile footer may make the decoder panic: it is a bad file.
     let read = tokio::spawn(async move {

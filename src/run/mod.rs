@@ -104,8 +104,8 @@ async fn run_once(
         Prepared::NothingToDo(seen) => {
             let (warehouse, plan) = *seen;
             summary.up_to_date = plan.report_dates.iter().copied().collect();
-            summary.warnings.extend(warnings::unread(&plan));
-            summary.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            plan.unread.iter().for_each(|unread| tracing::warn!("{unread}"));
+            summary.warnings.clone_from(&plan.unread);
             remember::tell_outdated(job, &warehouse, &plan, &plan.touched, &mut summary)?;
         }
         Prepared::Ready(ready) => {

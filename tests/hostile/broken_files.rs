@@ -11,8 +11,12 @@ use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use bytes::Bytes;
+use lookback::raw::Log;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::column::reader::ColumnReader;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
@@ -178,23 +182,61 @@ fn ids_are_kept(folder: &Path, log: &str, id: &str) -> Result<(), String> {
     }
 }
 
-/// The ids of a raw file, after decoding every column that the job reads.
+/// The ids of a raw file, after decoding every column that the rules know. A text that is no UTF-8 is a
+/// bad row, and no bad file.
 fn decode(content: Bytes, id: &str) -> parquet::errors::Result<Vec<Option<String>>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content.clone())?;
     let fields = builder.schema().fields().clone();
-    let is_read = |name: &str, found: &DataType| {
-        let is_bytes = matches!(found, DataType::Binary | DataType::FixedSizeBinary(_));
-        let copies = fields.iter().filter(|field| field.name() == name).count();
-        !found.is_nested() && !is_bytes && copies == 1
-    };
-    let read = (0..fields.len()).filter(|at| is_read(fields[*at].name(), fields[*at].data_type()));
-    let columns = ProjectionMask::roots(builder.parquet_schema(), read);
+    let known: Vec<&str> =
+        [Log::Clicks, Log::Orders].into_iter().flat_map(Log::column_names).collect();
     let mut ids = Vec::new();
-    for batch in builder.with_projection(columns).build()? {
-        let column = batch?.column_by_name(id).unwrap().clone();
-        let column = cast(&column, &DataType::Utf8)?;
-        let texts = column.as_string::<i32>().iter();
-        ids.extend(texts.map(|text| text.filter(|text| !text.is_empty()).map(str::to_owned)));
+    for at in (0..fields.len()).filter(|at| known.contains(&fields[*at].name().as_str())) {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(content.clone())?;
+        let schema = builder.parquet_schema();
+        let leaves = 0..schema.num_columns();
+        let leaf = leaves.into_iter().find(|leaf| schema.get_column_root_idx(*leaf) == at).unwrap();
+        let column = ProjectionMask::roots(schema, [at]);
+        let batches: Result<Vec<_>, _> = builder.with_projection(column).build()?.collect();
+        let is_id = fields[at].name() == id;
+        match batches {
+            Err(error) if error.to_string().contains("non UTF-8") => {
+                if is_id {
+                    ids = bytes_of(content.clone(), leaf)?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+            Ok(batches) if is_id => {
+                for batch in batches {
+                    let column = cast(batch.column(0), &DataType::Utf8)?;
+                    let texts = column.as_string::<i32>().iter();
+                    ids.extend(texts.map(|text| text.map(str::to_owned)));
+                }
+            }
+            Ok(_) => {}
+        }
     }
-    Ok(ids)
+    Ok(ids.into_iter().map(|id| id.filter(|text| !text.is_empty())).collect())
+}
+
+/// The texts of a column that holds bytes. None where they are no UTF-8.
+fn bytes_of(content: Bytes, column: usize) -> parquet::errors::Result<Vec<Option<String>>> {
+    let file = SerializedFileReader::new(content)?;
+    let mut texts = Vec::new();
+    for group in 0..file.num_row_groups() {
+        let group = file.get_row_group(group)?;
+        let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(column)?
+        else {
+            return Err(ParquetError::General("the id is no text".to_owned()));
+        };
+        let rows = usize::try_from(group.metadata().num_rows()).unwrap();
+        let (mut values, mut levels) = (Vec::new(), Vec::new());
+        reader.read_records(rows, Some(&mut levels), None, &mut values)?;
+        let mut values = values.into_iter();
+        let is_required = levels.is_empty();
+        for row in 0..rows {
+            let bytes = if is_required || levels[row] > 0 { values.next() } else { None };
+            texts.push(bytes.and_then(|bytes| String::from_utf8(bytes.data().to_vec()).ok()));
+        }
+    }
+    Ok(texts)
 }

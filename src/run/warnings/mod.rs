@@ -18,7 +18,6 @@ pub use shares::Lines;
 
 use super::workspace::Workspace;
 use crate::days;
-use crate::plan::Plan;
 use crate::raw::Log;
 use crate::summary::{Summary, grouped};
 
@@ -28,7 +27,7 @@ pub async fn once_clean(workspace: &mut Workspace<'_>) -> Result<()> {
         try_join!(rejected::without_a_valid_row(workspace), rejected::money(workspace))?;
     found.extend(rejected::without_a_placed_event(workspace, &money).await?);
     found.extend(closed_views(&workspace.summary));
-    found.extend(unread(&workspace.plan));
+    found.extend(workspace.plan.unread.iter().cloned());
     workspace.summary.refunds_not_booked = rejected::refunds(&money);
     warn(workspace, found);
     Ok(())
@@ -50,11 +49,6 @@ fn warn(workspace: &mut Workspace<'_>, warnings: Vec<String>) {
         tracing::warn!("{warning}");
     }
     workspace.summary.warnings.extend(warnings);
-}
-
-/// What lies in the logs and is not read (B5).
-pub fn unread(plan: &Plan) -> impl Iterator<Item = String> {
-    [&plan.clicks, &plan.orders].into_iter().flat_map(|log| log.raw.unread())
 }
 
 /// Views that let no row through.

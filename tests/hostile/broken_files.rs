@@ -232,9 +232,10 @@ fn bytes_of(content: Bytes, column: usize) -> parquet::errors::Result<Vec<Option
         let (mut values, mut levels) = (Vec::new(), Vec::new());
         reader.read_records(rows, Some(&mut levels), None, &mut values)?;
         let mut values = values.into_iter();
-        let is_required = levels.is_empty();
-        for row in 0..rows {
-            let bytes = if is_required || levels[row] > 0 { values.next() } else { None };
+        // A column that has to have values has no levels.
+        levels.resize(rows, 1);
+        for level in levels {
+            let bytes = if level > 0 { values.next() } else { None };
             texts.push(bytes.and_then(|bytes| String::from_utf8(bytes.data().to_vec()).ok()));
         }
     }

@@ -90,9 +90,10 @@ fn files(log: &RawLog) -> BTreeMap<NaiveDate, Vec<String>> {
 #[test]
 fn an_object_store_lists_a_log_at_once_and_finds_what_a_disk_finds() {
     wait_for(async {
+        // The names of the folders are asked for at the same time, for those that are no dates (B5).
         // 40 dates fit into a page. 400 dates with three files each do not: a page is in vain, then
-        // the log is listed, and the dates from the third to the 91st without the ninth.
-        for (objects, calls) in [(log_of(40, 1), 1), (log_of(400, 3), 1 + 1 + 88)] {
+        // each date is listed, from the third to the 91st without the ninth.
+        for (objects, calls) in [(log_of(40, 1), 1 + 1), (log_of(400, 3), 1 + 1 + 88)] {
             let objects: Objects = objects.into_iter().chain(clutter()).collect();
             let (_folder, disk) = on_disk(&objects);
             let expected = files(&listed(&disk).await);

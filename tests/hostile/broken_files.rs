@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use bytes::Bytes;
-use lookback::raw::Log;
+use lookback::raw::{Log, mended};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
@@ -185,13 +188,18 @@ fn ids_are_kept(folder: &Path, log: &str, id: &str) -> Result<(), String> {
 /// The ids of a raw file, after decoding every column that the rules know. A text that is no UTF-8 is a
 /// bad row, and no bad file.
 fn decode(content: Bytes, id: &str) -> parquet::errors::Result<Vec<Option<String>>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(content.clone())?;
-    let fields = builder.schema().fields().clone();
+    // Of a column whose dictionary is said to be at 0, what some writers say of none.
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&content)?;
+    let footer =
+        ArrowReaderMetadata::try_new(Arc::new(mended(footer)?), ArrowReaderOptions::new())?;
+    let open =
+        || ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), footer.clone());
+    let fields = footer.schema().fields().clone();
     let known: Vec<&str> =
         [Log::Clicks, Log::Orders].into_iter().flat_map(Log::column_names).collect();
     let mut ids = Vec::new();
     for at in (0..fields.len()).filter(|at| known.contains(&fields[*at].name().as_str())) {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(content.clone())?;
+        let builder = open();
         let schema = builder.parquet_schema();
         let leaves = 0..schema.num_columns();
         let leaf = leaves.into_iter().find(|leaf| schema.get_column_root_idx(*leaf) == at).unwrap();

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::days::{self, DateRange};
 use crate::job::Job;
 use crate::model;
+use crate::nearest::nearest;
 use crate::plan::{DateSelection, Rebuild};
 use crate::stop::Stop;
 
@@ -238,9 +239,13 @@ pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<DateSelection,
         "yesterday" => Ok(DateSelection::Night(days::minus(today, 1))),
         text => match calendar_date(text) {
             Ok(date) => Ok(DateSelection::Night(date)),
-            Err(_) => Err(Stop::fix_one(format!(
-                "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted"
-            ))),
+            Err(_) => {
+                let meant = nearest(text, ["yesterday", "today"]);
+                let meant = meant.map(|word| format!("; is {word} meant?")).unwrap_or_default();
+                Err(Stop::fix_one(format!(
+                    "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted{meant}"
+                )))
+            }
         },
     }
 }

@@ -18,6 +18,9 @@ pub mod commands;
 /// What the job file says, checked.
 pub mod job;
 
+/// The names that were meant where one is mistyped.
+pub mod nearest;
+
 /// Dates, and how far around them rows matter.
 pub mod days;
 /// Paths and URLs, and the object stores behind them.

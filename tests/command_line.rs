@@ -370,6 +370,25 @@ fn arguments_that_make_no_sense_are_exit_2() {
 }
 
 #[test]
+fn a_mistyped_name_is_answered_with_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    for (arguments, words) in [
+        (&["chek", &job][..], "'check'"),
+        (&["run", &job, "--date", "yesterdy"], "is yesterday meant?"),
+        (&["query", &job, "select * from report.order"], "is report.orders meant?"),
+        (&["query", &job, "select * from order_event"], "is clean.order_events meant?"),
+        (&["query", &job, "select * from sales"], "known are reference.fx_rates, "),
+        (&["query", &job, "select publsher_id from report.orders"], "is publisher_id meant?"),
+        (&["query", &job, "select cout(*) from report.orders"], "is count() meant?"),
+    ] {
+        let refused = lookback(arguments);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains(words), "{words}: {}", stderr(&refused));
+    }
+}
+
+#[test]
 fn raw_logs_may_be_deleted_once_they_are_clean() {
     let folder = tempfile::tempdir().unwrap();
     let job = world(folder.path());

@@ -65,3 +65,5 @@ pub mod watchdog;
 
 /// A made-up world of logs, for `lookback demo`.
 pub mod demo;
+/// A folder to begin with, for `lookback init`.
+pub mod init;

@@ -512,6 +512,49 @@ formats = ['/e/([a-z]+)']
         assert!(!told.contains("[store]"), "{told}");
     }
 
+    /// The keys of a job file, also those behind a #, each with its section.
+    fn keys_of(text: &str) -> Vec<(String, String)> {
+        let mut section = String::new();
+        let mut keys = Vec::new();
+        for line in text.lines().map(|line| line.trim_start_matches(['#', ' '])) {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                section = name.0.trim_start_matches('[').to_owned();
+            } else if let Some((key, _)) = line.split_once('=') {
+                keys.push((section.clone(), key.trim().to_owned()));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn files_to_start_from_have_every_key() {
+        let folder = Path::new("/jobs");
+        let (table, stores) = (Table::new(), Stores::default());
+        let mut reader =
+            Reader { table, folder, stores, known: Vec::new(), complaints: Vec::new() };
+        read(&mut reader, Path::new("job.toml"));
+        let logs = ["clicks", "orders"];
+        let mut known: Vec<(String, String)> = reader
+            .known
+            .into_iter()
+            .filter(|(_, key)| !logs.contains(&key.as_str()))
+            .map(|(section, key)| (section.to_owned(), key))
+            .collect();
+        assert!(known.len() > 25, "{known:?}");
+        for (log, key) in logs.iter().flat_map(|log| input::KEYS_OF_A_SOURCE.map(|key| (log, key)))
+        {
+            known.push((format!("input.{log}"), key.to_owned()));
+        }
+        for text in [crate::init::blank_job_file(), include_str!("../../jobs/job.toml").to_owned()]
+        {
+            let keys = keys_of(&text);
+            for key in &known {
+                assert!(keys.contains(key), "{key:?}: {text}");
+            }
+            Job::parse(&text, Path::new("job.toml"), folder).unwrap();
+        }
+    }
+
     #[test]
     fn a_link_format_has_a_group() {
         assert!(link_format("(a)?(b(c))(?P<d>e)").is_ok());

@@ -63,6 +63,8 @@ pub mod stop;
 /// Ends runs that make no progress.
 pub mod watchdog;
 
+/// What was understood of a job's inputs, for `lookback check`.
+pub mod check;
 /// A made-up world of logs, for `lookback demo`.
 pub mod demo;
 /// A folder to begin with, for `lookback init`.

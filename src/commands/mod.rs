@@ -43,7 +43,7 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let request = vacuum::Request::new(keep_days, dry_run, now);
             output::print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
         }
-        Command::Check { job } => output::print(&check::check(&Job::load(&job)?).await?),
+        Command::Check { job } => output::print(&check::check(&crate::check::load(&job)?).await?),
         Command::Query { job, sql, format } => {
             let mut out = std::io::stdout().lock();
             query::query(&Job::load(&job)?, &sql, format, &mut out).await

@@ -5,6 +5,7 @@
 
 mod columns;
 mod delta;
+mod found;
 mod guard;
 mod layout;
 mod link_key;
@@ -28,6 +29,7 @@ use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 use columns::Trouble;
 pub use guard::{has_encrypted_columns, mended};
+pub use found::FoundColumn;
 pub use layout::{DEFAULT as DEFAULT_LAYOUT, Layout};
 pub use link_key::{LinkFormats, link_key};
 use listing::{Landing, Listing};

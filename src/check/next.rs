@@ -11,11 +11,11 @@ use crate::stop::Stop;
 /// A job file that cannot be used.
 pub fn job_file(stop: Stop, file: &Path) -> Stop {
     match file.exists() {
-        true => stop.hint(
-            "next: mend the job file; `lookback init DIR` writes one with every key explained",
-        ),
+        true => {
+            stop.hint("mend the job file; `lookback init DIR` writes one with every key explained")
+        }
         false => stop.hint(
-            "next: `lookback init DIR --clicks LOCATION --orders LOCATION` writes a job file with \
+            "`lookback init DIR --clicks LOCATION --orders LOCATION` writes a job file with \
              guesses about your logs",
         ),
     }
@@ -26,20 +26,29 @@ pub fn first_of(complaints: Complaints) -> Option<Stop> {
     let Complaints { program, locations, files, reference } = complaints;
     let is_unreadable = |text: &String| text.contains("is no readable Parquet file");
     let hint = if !program.is_empty() {
-        "next: put the settings back with which the warehouse was begun, or name another [output] \
+        "put the settings back with which the warehouse was begun, or name another [output] \
          root: another zone, currency or program needs a warehouse of its own"
             .to_owned()
     } else if !locations.is_empty() {
-        "next: in [input], name the folder in which the folders of dates lie, and their layout. \
+        "in [input], name the folder in which the folders of dates lie, and their layout. \
          `lookback init DIR --clicks LOCATION --orders LOCATION` guesses it"
             .to_owned()
     } else if files.iter().any(is_unreadable) {
-        "next: replace or remove these files, or let [input] suffix tell data from other files"
-            .to_owned()
+        "replace or remove these files, or let [input] suffix tell data from other files".to_owned()
     } else if !files.is_empty() {
-        "next: say which columns are which, with columns or a view in [input.clicks] and \
-         [input.orders]. `lookback init DIR --clicks LOCATION --orders LOCATION` guesses it"
-            .to_owned()
+        let is_wide = files.iter().any(|text| text.contains("has no column event_type"));
+        let wide = match is_wide {
+            true => {
+                ". A log with one row per order line, and no events, needs a view: see \
+                     jobs/views/wide_orders.sql of lookback's repository"
+            }
+            false => "",
+        };
+        format!(
+            "say which columns are which, with columns or a view in [input.clicks] and \
+             [input.orders]. `lookback init DIR --clicks LOCATION --orders LOCATION` guesses \
+             it{wide}"
+        )
     } else {
         let table = |name: &str| reference.iter().any(|text| text.contains(&format!("{name}.")));
         let first = crate::reference::TABLES.into_iter().find(|name| table(name));
@@ -47,7 +56,7 @@ pub fn first_of(complaints: Complaints) -> Option<Stop> {
             let columns = crate::reference::column_names(name).join(",");
             format!(", in which the columns of {name} are {columns}")
         });
-        format!("next: mend the reference tables{}", columns.unwrap_or_default())
+        format!("mend the reference tables{}", columns.unwrap_or_default())
     };
     let all: Vec<String> = [program, locations, files, reference].into_iter().flatten().collect();
     (!all.is_empty()).then(|| Stop::fix(all).hint(hint))
@@ -56,7 +65,7 @@ pub fn first_of(complaints: Complaints) -> Option<Stop> {
 /// Files that looked fine and cannot be decoded.
 pub fn unreadable(stop: Stop) -> Stop {
     match stop.hint {
-        None => stop.hint("next: replace or remove these files"),
+        None => stop.hint("replace or remove these files"),
         Some(_) => stop,
     }
 }

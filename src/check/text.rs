@@ -70,33 +70,39 @@ fn log(f: &mut fmt::Formatter<'_>, raw: &RawLog, figures: Option<&Figures>) -> f
         row(f, "rows", format!("{rows} rows of the newest dates became {out}"))?;
     }
     if let Some(looked) = looked.filter(|looked| looked.rows > 0) {
-        let filled = raw.log.column_names().map(|name| {
-            let filled = looked.filled(name);
-            (name, filled)
-        });
-        let (some, none): (Vec<_>, Vec<_>) = filled.partition(|(_, filled)| *filled > 0);
-        let some =
-            some.iter().map(|(name, filled)| format!("{name} {}", share(*filled, looked.rows)));
-        row(f, "filled", some.collect::<Vec<_>>().join(", "))?;
-        if !none.is_empty() {
-            let none: Vec<&str> = none.iter().map(|(name, _)| *name).collect();
-            row(f, "never filled", none.join(", "))?;
+        let filled = |name: &&str| looked.filled(name);
+        let names: Vec<&str> = raw.log.column_names().collect();
+        let always = names.iter().filter(|name| filled(name) == looked.rows);
+        let often = names.iter().filter(|name| (1..looked.rows).contains(&filled(name)));
+        let mut words: Vec<String> =
+            often.map(|name| format!("{name} {}", share(filled(name), looked.rows))).collect();
+        let always: Vec<&str> = always.copied().collect();
+        if !always.is_empty() {
+            words.insert(0, format!("always {}", always.join(", ")));
         }
+        let never: Vec<&str> = names.iter().filter(|name| filled(name) == 0).copied().collect();
+        if !never.is_empty() {
+            words.push(format!("never {}", never.join(", ")));
+        }
+        row(f, "filled", words.join("; "))?;
     }
     Ok(())
 }
 
+/// Ours <- theirs, where names differ.
 fn columns(f: &mut fmt::Formatter<'_>, raw: &RawLog, source: usize) -> fmt::Result {
-    let (mut absent, mut left) = (Vec::new(), "ours <- theirs");
+    let (mut absent, mut same) = (Vec::new(), Vec::new());
     for column in raw.columns_of(source) {
-        if column.types.is_empty() && !column.is_required {
-            absent.push(column.ours);
-            continue;
-        }
         let types: Vec<String> = column.types.into_iter().collect();
-        let types = if types.is_empty() { "no rows".to_owned() } else { types.join(" or ") };
-        row(f, left, format!("{} <- {} ({types})", column.ours, column.theirs))?;
-        left = "";
+        let types = types.join(" or ");
+        match column.theirs == column.ours {
+            _ if types.is_empty() => absent.push(column.ours),
+            true => same.push(format!("{} ({types})", column.ours)),
+            false => row(f, column.ours, format!("<- {} ({types})", column.theirs))?,
+        }
+    }
+    if !same.is_empty() {
+        row(f, "as named", same.join(", "))?;
     }
     if !absent.is_empty() {
         row(f, "absent", absent.join(", "))?;
@@ -165,12 +171,15 @@ fn figures_of(f: &mut fmt::Formatter<'_>, all: &Understood, figures: &Figures) -
             .map(|(reason, rows)| format!("{reason} {rows} ({})", share(*rows, looked.rows)));
         let reasons: Vec<String> = reasons.collect();
         let reasons = if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") };
-        let left = if log == Log::Clicks { "would be rejected" } else { "" };
-        writeln!(f, "  {left:<18}{}: {reasons}", log.name())?;
+        let left = if log == Log::Clicks { "to be rejected" } else { "" };
+        row(f, left, format!("{}: {reasons}", log.name()))?;
     }
-    for (position, (name, keys)) in
-        figures.keys.iter().filter(|(name, _)| *name != "buyers").enumerate()
-    {
+    let of_tables = figures.keys.iter().filter(|(name, keys)| match name.as_str() {
+        "buyers" => false,
+        "links" | "stores" => true,
+        _ => keys.in_table > 0,
+    });
+    for (position, (name, keys)) in of_tables.enumerate() {
         let left = if position == 0 { "keys" } else { "" };
         row(f, left, keys_of(name, keys))?;
     }
@@ -178,16 +187,15 @@ fn figures_of(f: &mut fmt::Formatter<'_>, all: &Understood, figures: &Figures) -
 }
 
 fn keys_of(name: &str, keys: &Keys) -> String {
-    let in_logs = match keys.in_logs {
-        0 => "the logs ask for none".to_owned(),
+    let Keys { in_table, known, in_logs, .. } = keys;
+    match in_logs {
+        0 => format!("{name}: {in_table} in the table; the logs ask for none"),
         all => format!(
-            "the logs ask for {all}, {} of them are known ({} of the rows)",
-            keys.known,
+            "{name}: {in_table} in the table, {known} of them in the logs; the logs ask for {all}, \
+             and {} of their rows find one",
             share(keys.known_rows, keys.rows)
         ),
-    };
-    let occur = if keys.in_logs == 0 { String::new() } else { format!(", {} occur", keys.known) };
-    format!("{name}: {} in the table{occur}; {in_logs}", keys.in_table)
+    }
 }
 
 /// A share as people read it. Small ones are not nothing, and nearly all is not all.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::DataType;
 use chrono::NaiveDate;
 
-use super::columns::{self, Presence};
+use super::columns;
 use super::source::Shape;
 use super::{RawFile, RawLog};
 
@@ -18,7 +18,6 @@ pub struct FoundColumn {
     pub theirs: String,
     /// In the words of people; more than one where files differ. Empty where no file has it.
     pub types: BTreeSet<String>,
-    pub is_required: bool,
 }
 
 impl RawLog {
@@ -40,17 +39,12 @@ impl RawLog {
     pub fn columns_of(&self, source: usize) -> Vec<FoundColumn> {
         let shape = self.sources.get(source).map(|source| &source.shape);
         let Some(Shape::Columns(names)) = shape else { return Vec::new() };
-        let columns = self.log.columns().iter().map(|(ours, _, presence)| {
+        let columns = self.log.columns().iter().map(|(ours, ..)| {
             let theirs = names.get(*ours).map_or(*ours, String::as_str);
             let types = self.checked_of(source).filter_map(|file| {
                 Some(type_name(columns::find(file.schema.fields(), theirs)?.data_type))
             });
-            FoundColumn {
-                ours,
-                theirs: theirs.to_owned(),
-                types: types.collect(),
-                is_required: *presence == Presence::Required,
-            }
+            FoundColumn { ours, theirs: theirs.to_owned(), types: types.collect() }
         });
         columns.collect()
     }

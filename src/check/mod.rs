@@ -49,9 +49,11 @@ pub async fn check(job: &Job) -> Result<Understood, Stop> {
     let losses = warehouse.find_losses().await?;
     let another = plan::refuse_another_program(job, &warehouse);
     let loaded = Reference::load(job, &warehouse, &heads).await;
-    let mut complaints = Complaints::default();
-    complaints.program = fixable(&another)?;
-    complaints.reference = fixable(&loaded)?;
+    let mut complaints = Complaints {
+        program: fixable(&another)?,
+        reference: fixable(&loaded)?,
+        ..Complaints::default()
+    };
     let clicks = log(Log::Clicks, job, &mut complaints).await?;
     let orders = log(Log::Orders, job, &mut complaints).await?;
     if let Some(stop) = next::first_of(complaints) {

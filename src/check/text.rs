@@ -221,13 +221,13 @@ impl Understood {
                 notes.push(format!("{name}: the example row of `lookback init` is still there"));
             }
             if let Some((log, table)) = &keys.alike_example {
-                let what = match name.as_str() {
-                    "buyers" => "buyers of orders would be those of clicks".to_owned(),
-                    name => format!("keys of the logs would be in {name}"),
+                let of = match name.as_str() {
+                    "buyers" => "buyers of orders that no click has",
+                    _ => "keys of the logs that the table does not have",
                 };
                 notes.push(format!(
-                    "{} {what} with other zeros in front, case or blanks: {log:?} there, {table:?} \
-                     here. A spreadsheet eats zeros",
+                    "{name}: {of} would match ({} of them) with other zeros in front, case or blanks, such as \
+                     {log:?} for {table:?}: a spreadsheet eats zeros",
                     keys.alike
                 ));
             }

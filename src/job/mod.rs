@@ -94,7 +94,7 @@ impl Job {
     pub fn load(file: &Path) -> Result<Job, Stop> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Stop::fix_one(format!("{}: cannot read the job file: {error}", file.display()))
-                .hint("`lookback demo` makes a working job file to start from")
+                .hint("`lookback init DIR` writes a job file to start from")
         })?;
         let absolute = std::path::absolute(file).map_err(anyhow::Error::from)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));

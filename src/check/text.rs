@@ -65,6 +65,9 @@ fn log(f: &mut fmt::Formatter<'_>, raw: &RawLog, figures: Option<&Figures>) -> f
             Shape::Columns(_) => columns(f, raw, number)?,
         }
     }
+    for unread in raw.unread() {
+        row(f, "not read", unread)?;
+    }
     if let Some(looked) = looked.filter(|looked| raw.has_view() && !looked.is_part) {
         let (rows, out) = (looked.file_rows, looked.rows);
         row(f, "rows", format!("{rows} rows of the newest dates became {out}"))?;

@@ -325,12 +325,11 @@ impl fmt::Display for Made {
                 writeln!(f, "\n{}", guesses_as_text(known, typed, *looked_at))?;
             }
         }
-        if let Some(format) = self.links.formats.first() {
-            writeln!(
-                f,
-                "\nlinks: guess: {} matches {} of {} URLs",
-                format.text, format.matches, self.links.urls
-            )?;
+        if !self.links.formats.is_empty() {
+            writeln!(f, "\nlinks: guesses about the formats of {} URLs", self.links.urls)?;
+        }
+        for format in &self.links.formats {
+            writeln!(f, "  {:<12} match {}", format.matches, format.text)?;
         }
         writeln!(f, "\nwhat is missing, in this order:")?;
         for (position, missing) in self.missing().iter().enumerate() {

@@ -20,6 +20,8 @@ const DEEPEST: usize = 4;
 pub struct Column {
     /// As the files spell it. A dot steps into a struct.
     pub name: String,
+    /// The names that lead to it, more than one where it is in a struct.
+    pub path: Vec<String>,
     pub data_type: DataType,
     /// Values of the first rows that are not null and not empty, as text.
     pub values: Vec<String>,
@@ -59,37 +61,36 @@ pub fn of(samples: &[Sample]) -> Vec<Column> {
     for sample in samples {
         for field in sample.schema.fields() {
             let values = sample.head.column_by_name(field.name());
-            take_apart(field.name(), field, values, 0, &mut columns);
+            take_apart(&[field.name().clone()], field, values, &mut columns);
         }
     }
     columns
 }
 
 fn take_apart(
-    name: &str,
+    path: &[String],
     field: &Field,
     values: Option<&ArrayRef>,
-    depth: usize,
     columns: &mut Vec<Column>,
 ) {
     if let DataType::Struct(fields) = field.data_type()
-        && depth < DEEPEST
+        && path.len() <= DEEPEST
     {
         let parts = values.and_then(|values| values.as_struct_opt());
         for part in fields {
             let values = parts.and_then(|parts| parts.column_by_name(part.name()));
-            take_apart(&format!("{name}.{}", part.name()), part, values, depth + 1, columns);
+            take_apart(&[path, &[part.name().clone()]].concat(), part, values, columns);
         }
         return;
     }
-    let position = columns.iter().position(|column| column.name == name);
+    let position = columns.iter().position(|column| column.path == path);
     let position = position.unwrap_or_else(|| {
         let data_type = match field.data_type() {
             DataType::Dictionary(_, values) => values.as_ref().clone(),
             other => other.clone(),
         };
-        let (name, values) = (name.to_owned(), Vec::new());
-        columns.push(Column { name, data_type, values, looked_at: 0 });
+        let (name, path) = (path.join("."), path.to_vec());
+        columns.push(Column { name, path, data_type, values: Vec::new(), looked_at: 0 });
         columns.len() - 1
     });
     let Some(values) = values.filter(|values| !values.data_type().is_nested()) else { return };

@@ -30,6 +30,8 @@ pub struct Guess {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Theirs {
     pub name: String,
+    /// The column in SQL.
+    pub sql: String,
     pub kind: Kind,
     pub why: &'static str,
     /// What a view has to write in place of the name, because the type or the words are others.
@@ -264,12 +266,13 @@ fn seconds_as_float(column: &Column) -> bool {
 
 fn theirs(ours: &str, column: &Column, why: &'static str) -> Theirs {
     let (expression, note) = expression(ours, column);
-    Theirs { name: column.name.clone(), kind: column.kind(), why, expression, note }
+    let sql = quoted(&column.path);
+    Theirs { name: column.name.clone(), sql, kind: column.kind(), why, expression, note }
 }
 
 /// What a view has to write in place of the column, and what to know about it.
 fn expression(ours: &str, column: &Column) -> (Option<String>, Option<String>) {
-    let name = quoted(&column.name);
+    let name = quoted(&column.path);
     match (ours, column.kind()) {
         (_, Kind::NumberOfTime(unit)) if ours.ends_with("_at") => {
             let note = format!("a number of {}, no time: a view makes one of it", unit.name());
@@ -323,12 +326,14 @@ fn words(column: &Column, name: &str) -> (Option<String>, Option<String>) {
     (Some(case), Some(note))
 }
 
-/// A column's name in SQL. A dot steps into a struct.
-pub fn quoted(name: &str) -> String {
-    let mut parts = name.split('.');
-    let mut text = format!("\"{}\"", parts.next().unwrap_or_default().replace('"', "\"\""));
-    for part in parts {
-        text.push_str(&format!("['{}']", part.replace('\'', "''")));
+/// A column in SQL, by the names that lead to it.
+fn quoted(path: &[String]) -> String {
+    let mut text = String::new();
+    for (depth, name) in path.iter().enumerate() {
+        text.push_str(&match depth {
+            0 => format!("\"{}\"", name.replace('"', "\"\"")),
+            _ => format!("['{}']", name.replace('\'', "''")),
+        });
     }
     text
 }
@@ -373,7 +378,8 @@ mod tests {
 
     fn column(name: &str, data_type: DataType, values: &[&str]) -> Column {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        Column { name: name.to_owned(), data_type, looked_at: values.len(), values }
+        let path = name.split('.').map(str::to_owned).collect();
+        Column { name: name.to_owned(), path, data_type, looked_at: values.len(), values }
     }
 
     fn text(name: &str, values: &[&str]) -> Column {
@@ -477,6 +483,7 @@ mod tests {
         }
         let case = guesses.of("event_type").unwrap().expression.clone().unwrap();
         assert!(case.contains("when 'ORDER_PAID' then 'paid'"), "{case}");
-        assert_eq!(quoted("a.b'c"), "\"a\"['b''c']");
+        let path = ["a.b".to_owned(), "b'c".to_owned()];
+        assert_eq!(quoted(&path), "\"a.b\"['b''c']");
     }
 }

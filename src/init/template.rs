@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::guess::{Guesses, quoted};
+use super::guess::Guesses;
 use super::links::{ALIEXPRESS, Format};
 use crate::raw::{DEFAULT_LAYOUT, Log};
 
@@ -217,9 +217,8 @@ fn columns(log: Log, guesses: &Guesses) -> String {
     for list in &guesses.lists {
         let _ = writeln!(
             to,
-            "# note: {} is a list: a view with unnest({}) makes a row of each of its parts",
-            one_line(list),
-            one_line(&quoted(list))
+            "# note: {} is a list: a view with unnest makes a row of each of its parts",
+            one_line(list)
         );
     }
     to
@@ -261,7 +260,7 @@ pub fn view(log: Log, guesses: &Guesses) -> String {
             (None, []) => String::new(),
             (None, others) => format!("  -- or: {}", one_line(&others.join(", "))),
         };
-        let value = theirs.expression.clone().unwrap_or_else(|| quoted(&theirs.name));
+        let value = theirs.expression.clone().unwrap_or_else(|| theirs.sql.clone());
         let comma = if position + 1 < known.len() { "," } else { "" };
         let _ = writeln!(to, "    {value} as {}{comma}{note}", guess.ours);
     }
@@ -306,4 +305,48 @@ fn formats(links: &LinksText) -> String {
     }
     to.push_str("]\n");
     to
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use arrow::datatypes::DataType;
+
+    use super::super::columns::Column;
+    use super::super::guess::guess;
+    use super::*;
+    use crate::view;
+
+    fn column(name: &str, data_type: DataType, value: &str) -> Column {
+        let (name, path) = (name.to_owned(), vec![name.to_owned()]);
+        Column { name, path, data_type, values: vec![value.to_owned(); 2], looked_at: 2 }
+    }
+
+    /// A name in a log must not end a comment, a text or a key.
+    #[test]
+    fn strange_names_make_no_other_job() {
+        let strange = "user\nid\"]\n[output]\nroot = '/'";
+        for time in [DataType::Date64, DataType::Int64] {
+            let columns = [
+                column(strange, DataType::Utf8, "Ana"),
+                column("ts\n; drop table raw --", time, "1775044800000"),
+                column("url\r\n", DataType::Utf8, "https://shop.example/?aff=a"),
+            ];
+            let guesses = guess(Log::Clicks, &columns);
+            let sql = view(Log::Clicks, &guesses);
+            assert!(view::refusals(&sql).is_empty(), "{sql}");
+            let mut clicks = LogText::blank(Log::Clicks);
+            (clicks.path, clicks.notes) = (Some("a\"\nb".to_owned()), vec![strange.to_owned()]);
+            (clicks.layout, clicks.newest) =
+                (Some("%Y-%m-%d".to_owned()), Some(strange.to_owned()));
+            clicks.guesses = Some(guesses);
+            let links = LinksText { others: vec![(strange.to_owned(), 1)], ..LinksText::default() };
+            let logs = [clicks, LogText::blank(Log::Orders)];
+            let job: toml::Table = job_file(&logs, &links, Some((strange, 1, 2))).parse().unwrap();
+            assert_eq!(job["output"]["root"].as_str(), Some("warehouse"));
+            assert_eq!(job["program"]["currency"].as_str(), Some(strange));
+            assert_eq!(job["input"]["clicks"]["path"].as_str(), Some("a\"\nb"));
+        }
+    }
 }

@@ -188,7 +188,7 @@ fn count_formats(job: &Job, batch: &RecordBatch, figures: &mut Figures) -> Resul
             Some(format) => figures.formats[format] += 1,
             None => {
                 figures.no_format += 1;
-                figures.example_url.get_or_insert_with(|| url.to_owned());
+                figures.example_url.get_or_insert_with(|| shown(url));
             }
         }
     }
@@ -224,7 +224,7 @@ async fn ask(engine: &Engine, job: &Job, figures: &mut Figures) -> Result<()> {
             known: row.number("known_keys")?,
             rows: row.number("log_rows")?,
             known_rows: row.number("known_rows")?,
-            unknown_example: row.optional("unknown_id")?,
+            unknown_example: row.optional("unknown_id")?.map(|id| shown(&id)),
             alike: row.number("alike_keys")?,
             alike_example: log.zip(table),
         };
@@ -256,6 +256,11 @@ async fn judge(engine: &Engine, job: &Job, dates: &BTreeSet<NaiveDate>) -> Resul
         engine.materialise_more(checked, &each.collect::<Vec<_>>(), 2).await?;
     }
     Ok(())
+}
+
+/// A value of a log, for a terminal: short, and without control characters.
+fn shown(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(100).collect()
 }
 
 /// A row of an answer.

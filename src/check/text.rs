@@ -135,7 +135,6 @@ fn figures_of(f: &mut fmt::Formatter<'_>, all: &Understood, figures: &Figures) -
     }
     if figures.no_format > 0 {
         let example = figures.example_url.as_deref().unwrap_or_default();
-        let example: String = example.chars().take(100).collect();
         let rows = figures.no_format;
         row(
             f,
@@ -236,6 +235,13 @@ impl Understood {
             }
         }
         let clicks = &figures.clicks;
+        if figures.no_format * 5 > clicks.rows && figures.no_format < clicks.rows {
+            notes.push(format!(
+                "clicks: {} are no promotion links: a view with WHERE leaves other page views out, \
+                 and they are not rejected",
+                share(figures.no_format, clicks.rows)
+            ));
+        }
         if clicks.rows > 0 && clicks.filled("buyer_id") + clicks.filled("visitor_id") == 0 {
             notes.push("clicks name no buyer and no visitor: nobody can be paid for".to_owned());
         } else if figures.placed_lines > 0 && figures.by_buyer + figures.by_identities == 0 {

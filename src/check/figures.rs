@@ -154,7 +154,7 @@ async fn hold(
     let (schema, batches) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            let broken = raw.find_broken(engine, dates).await?;
+            let broken = raw.find_broken(engine, dates, job.reading()).await?;
             return Err(if broken.is_empty() { error.into() } else { Stop::fix(broken) });
         }
     };

@@ -28,6 +28,8 @@ pub struct Understood {
     orders: RawLog,
     /// Rows of each reference table.
     reference: Vec<(&'static str, u64)>,
+    /// What lies at reference tables and is not read (B5).
+    unread: Vec<String>,
     /// None where there are no rows.
     figures: Option<Figures>,
     /// Files of the warehouse that are gone.
@@ -67,6 +69,7 @@ pub async fn check(job: &Job) -> Result<Understood, Stop> {
         clicks,
         orders,
         reference: reference.row_counts().collect(),
+        unread: reference.unread.clone(),
         figures,
         losses: losses.iter().map(ToString::to_string).collect(),
         job: job.clone(),

@@ -22,6 +22,9 @@ impl fmt::Display for Understood {
         for (name, rows) in &self.reference {
             writeln!(f, "  {name:<WIDE$}{rows} {}", if *rows == 1 { "row" } else { "rows" })?;
         }
+        for unread in &self.unread {
+            row(f, "not read", unread)?;
+        }
         if let Some(figures) = &self.figures {
             figures_of(f, self, figures)?;
         }

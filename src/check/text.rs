@@ -23,7 +23,7 @@ impl fmt::Display for Understood {
             writeln!(f, "  {name:<WIDE$}{rows} {}", if *rows == 1 { "row" } else { "rows" })?;
         }
         for unread in &self.unread {
-            row(f, "not read", unread)?;
+            writeln!(f, "  not read: {unread}")?;
         }
         if let Some(figures) = &self.figures {
             figures_of(f, self, figures)?;
@@ -69,7 +69,7 @@ fn log(f: &mut fmt::Formatter<'_>, raw: &RawLog, figures: Option<&Figures>) -> f
         }
     }
     for unread in raw.unread() {
-        row(f, "not read", unread)?;
+        writeln!(f, "  not read: {unread}")?;
     }
     if let Some(looked) = looked.filter(|looked| raw.has_view() && !looked.is_part) {
         let (rows, out) = (looked.file_rows, looked.rows);

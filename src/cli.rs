@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::days::{self, DateRange};
 use crate::job::Job;
 use crate::model;
+use crate::nearest::nearest;
 use crate::plan::{DateSelection, Rebuild};
 use crate::stop::Stop;
 
@@ -19,6 +20,7 @@ use crate::stop::Stop;
     name = "lookback",
     version,
     after_help = "Try it:  lookback demo
+Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
 
 Exit codes: 0 done, also nothing to do · 1 failure below us · 2 bad job file, reference table,
@@ -139,6 +141,21 @@ pub enum Command {
         /// The order's id
         order_id: String,
     },
+    /// Write a job file and reference tables to begin with, with guesses about your logs
+    #[command(
+        after_help = "Examples: lookback init my-job --clicks exports/clicks --orders s3://logs/orders
+          lookback init my-job"
+    )]
+    Init {
+        /// Folder to write into; no file in it is overwritten
+        dir: PathBuf,
+        /// Where the click log lies: the folder in which the folders of dates are
+        #[arg(long, value_name = "LOCATION")]
+        clicks: Option<String>,
+        /// Where the order log lies
+        #[arg(long, value_name = "LOCATION")]
+        orders: Option<String>,
+    },
     /// Make raw logs, reference tables and a job file, run the job, show the reports
     #[command(after_help = "Example:  lookback demo my-demo --days 10 --clicks-per-day 1000")]
     Demo {
@@ -238,9 +255,13 @@ pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<DateSelection,
         "yesterday" => Ok(DateSelection::Night(days::minus(today, 1))),
         text => match calendar_date(text) {
             Ok(date) => Ok(DateSelection::Night(date)),
-            Err(_) => Err(Stop::fix_one(format!(
-                "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted"
-            ))),
+            Err(_) => {
+                let meant = nearest(text, ["yesterday", "today"]);
+                let meant = meant.map(|word| format!("; is {word} meant?")).unwrap_or_default();
+                Err(Stop::fix_one(format!(
+                    "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted{meant}"
+                )))
+            }
         },
     }
 }

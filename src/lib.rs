@@ -18,6 +18,9 @@ pub mod commands;
 /// What the job file says, checked.
 pub mod job;
 
+/// The names that were meant where one is mistyped.
+pub mod nearest;
+
 /// Dates, and how far around them rows matter.
 pub mod days;
 /// Paths and URLs, and the object stores behind them.
@@ -60,5 +63,9 @@ pub mod stop;
 /// Ends runs that make no progress.
 pub mod watchdog;
 
+/// What was understood of a job's inputs, for `lookback check`.
+pub mod check;
 /// A made-up world of logs, for `lookback demo`.
 pub mod demo;
+/// A folder to begin with, for `lookback init`.
+pub mod init;

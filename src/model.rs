@@ -232,7 +232,7 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 10] = [
+const LAYERS: [&str; 11] = [
     "reference",
     "clean",
     "attribution",
@@ -243,6 +243,7 @@ const LAYERS: [&str; 10] = [
     "summary",
     "explain",
     "stale",
+    "check",
 ];
 
 static MODELS: LazyLock<Result<Vec<Model>>> = LazyLock::new(|| {

@@ -370,6 +370,76 @@ fn arguments_that_make_no_sense_are_exit_2() {
 }
 
 #[test]
+fn init_guesses_writes_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    world(folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (dir, clicks, orders) = (path("job"), path("world/raw/clicks"), path("world/raw/orders"));
+    let made = lookback(&["init", &dir, "--clicks", &clicks, "--orders", &orders]);
+    assert_exit(&made, 0);
+    let told = stderr(&made);
+    for words in
+        ["wrote ", "newest dt=2026-03-07", "event_type", "what is missing", "next: lookback check"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let job = path("job/job.toml");
+    let text = std::fs::read_to_string(&job).unwrap();
+    assert!(text.contains("currency     = \"USD\""), "{text}");
+    assert_exit(&lookback(&["check", &job]), 0);
+    // The example rows pay nobody.
+    assert_exit(&backfill(&job), 0);
+    let sql = "select count(*) as lines from attribution.conversions where status = 'attributed'";
+    let attributed = stdout(&lookback(&["query", &job, sql, "--format", "csv"]));
+    assert_eq!(attributed, "lines\n0\n");
+
+    let before = files_below(folder.path());
+    let again = lookback(&["init", &dir]);
+    assert_exit(&again, 2);
+    assert!(stderr(&again).contains("job.toml: is there already"), "{}", stderr(&again));
+    let nowhere = lookback(&["init", &path("other"), "--clicks", &path("nowhere")]);
+    assert_exit(&nowhere, 2);
+    assert!(stderr(&nowhere).contains("there is no such folder"), "{}", stderr(&nowhere));
+    assert_eq!(before, files_below(folder.path()));
+    assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn init_without_locations_leaves_them_to_be_filled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("job").display().to_string();
+    let made = lookback(&["init", &dir, "--quiet"]);
+    assert_exit(&made, 0);
+    assert_eq!((stdout(&made), stderr(&made)), (String::new(), String::new()));
+    let check = lookback(&["check", &format!("{dir}/job.toml")]);
+    assert_exit(&check, 2);
+    assert!(
+        stderr(&check).contains("raw/clicks: has no landing date at all"),
+        "{}",
+        stderr(&check)
+    );
+}
+
+#[test]
+fn a_mistyped_name_is_answered_with_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    for (arguments, words) in [
+        (&["chek", &job][..], "'check'"),
+        (&["run", &job, "--date", "yesterdy"], "is yesterday meant?"),
+        (&["query", &job, "select * from report.order"], "is report.orders meant?"),
+        (&["query", &job, "select * from order_event"], "is clean.order_events meant?"),
+        (&["query", &job, "select * from sales"], "known are reference.fx_rates, "),
+        (&["query", &job, "select publsher_id from report.orders"], "is publisher_id meant?"),
+        (&["query", &job, "select cout(*) from report.orders"], "is count() meant?"),
+    ] {
+        let refused = lookback(arguments);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains(words), "{words}: {}", stderr(&refused));
+    }
+}
+
+#[test]
 fn raw_logs_may_be_deleted_once_they_are_clean() {
     let folder = tempfile::tempdir().unwrap();
     let job = world(folder.path());

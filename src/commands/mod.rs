@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod init;
 pub mod output;
 pub mod plan;
 pub mod query;
@@ -42,13 +43,17 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let request = vacuum::Request::new(keep_days, dry_run, now);
             output::print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
         }
-        Command::Check { job } => output::print(&check::check(&Job::load(&job)?).await?),
+        Command::Check { job } => output::print(&check::check(&crate::check::load(&job)?).await?),
         Command::Query { job, sql, format } => {
             let mut out = std::io::stdout().lock();
             query::query(&Job::load(&job)?, &sql, format, &mut out).await
         }
         Command::Explain { job, order_id } => {
             output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)
+        }
+        Command::Init { dir, clicks, orders } => {
+            let (clicks, orders) = (clicks.as_deref(), orders.as_deref());
+            init::init(&crate::init::Request { dir: &dir, clicks, orders }, voice).await
         }
         Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, no_run } => {
             let scale = crate::demo::Scale {

@@ -9,6 +9,7 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
+use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
@@ -16,6 +17,7 @@ use crate::cli::Format;
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::model;
+use crate::nearest::{self, nearest};
 use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
@@ -47,11 +49,53 @@ pub async fn session_with(
 pub async fn query(job: &Job, sql: &str, format: Format, out: &mut impl Write) -> Result<(), Stop> {
     let (engine, _) = session(job).await?;
     let frame = engine.read_only(sql).await;
-    let frame = frame.map_err(|error| {
-        Stop::fix_one(format!("query: {}", error.strip_backtrace()))
-            .hint("`lookback query --help` names the tables")
-    })?;
+    let frame = frame.map_err(|error| refusal(&engine, &error))?;
     print(frame, format, out).await.or_else(whose_fault)
+}
+
+/// Says what is wrong with a query, and where a name is not known, which one was probably meant.
+fn refusal(engine: &Engine, error: &DataFusionError) -> Stop {
+    let complaint = |trouble: &str| Stop::fix_one(format!("query: {trouble}"));
+    let root = error.find_root();
+    if let DataFusionError::SchemaError(unknown, _) = root
+        && let SchemaError::FieldNotFound { field, valid_fields } = unknown.as_ref()
+    {
+        let mut names: Vec<&str> = valid_fields.iter().map(|known| known.name()).collect();
+        names.dedup();
+        let meant = nearest::meant(field.name(), names);
+        return complaint(&format!("there is no column {field}{meant}"));
+    }
+    if let DataFusionError::SQL(trouble, _) = root {
+        return complaint(&trouble.to_string());
+    }
+    let text = error.strip_backtrace();
+    let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
+    let quoted = |before: &str, after: &str| {
+        let (name, rest) = text.strip_prefix(before)?.split_once('\'')?;
+        rest.starts_with(after).then(|| name.to_owned())
+    };
+    if let Some(name) = quoted("table 'datafusion.", " not found") {
+        // A name without a layer is looked for in a layer of the engine's own.
+        let name = name.strip_prefix("public.").unwrap_or(&name);
+        let tables: Vec<&str> =
+            model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+        let bare = |table: &&'static str| table.split('.').nth(1).unwrap_or_default();
+        let near = nearest(name, tables.iter().map(bare));
+        let near = tables.iter().filter(|table| Some(bare(table)) == near);
+        let near: Vec<&str> = near.copied().collect();
+        let meant = match near.as_slice() {
+            [] => nearest::meant(name, tables),
+            names => format!(": is {} meant?", names.join(" or ")),
+        };
+        return complaint(&format!("there is no table {name}{meant}"));
+    }
+    if let Some(name) = quoted("Invalid function '", ".") {
+        let known = engine.function_names();
+        let meant = nearest(&name, known.iter().map(String::as_str));
+        let meant = meant.map(|near| format!(": is {near}() meant?")).unwrap_or_default();
+        return complaint(&format!("there is no function {name}(){meant}"));
+    }
+    complaint(text).hint("`lookback query --help` names the tables")
 }
 
 /// Judges an error while rows were computed or written: a closed pipe is no error, trouble with

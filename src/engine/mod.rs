@@ -13,7 +13,7 @@ pub mod parquet_table;
 mod read_ahead;
 mod scratch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -199,6 +199,13 @@ impl Engine {
     /// The rows of a plan.
     pub fn frame(&self, plan: LogicalPlan) -> DataFrame {
         DataFrame::new(self.session.state(), plan)
+    }
+
+    /// The names of the functions that a query may call, sorted.
+    pub fn function_names(&self) -> BTreeSet<String> {
+        let state = self.session.state();
+        let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
+        names.chain(state.window_functions().keys()).cloned().collect()
     }
 
     /// The rows of a registered table.

@@ -6,11 +6,17 @@ use toml::{Table, Value};
 
 use super::Reader;
 use crate::location::Location;
+use crate::nearest::meant;
 use crate::raw::{Layout, Log, Shape, Source};
 use crate::reference::{self, TableSource};
 use crate::view::{self, View};
 
 const SECTION: &str = "input";
+
+/// What may be said of a source of a log, and of a reference table.
+pub(super) const KEYS_OF_A_SOURCE: [&str; 6] =
+    ["path", "layout", "suffix", "marker", "columns", "view"];
+const KEYS_OF_A_TABLE: [&str; 3] = ["path", "columns", "view"];
 
 /// Takes a log out of the section: a location, a table, or several tables.
 pub(super) fn log(reader: &mut Reader<'_>, log: Log) -> Option<Vec<Source>> {
@@ -49,7 +55,7 @@ fn source_of(reader: &mut Reader<'_>, log: Log, key: &str, source: Value) -> Opt
     let marker = text_of(reader, &format!("{key}.marker"), keys.remove("marker"));
     let known: Vec<&str> = log.column_names().collect();
     let shape = shape_of(reader, key, &mut keys, &known);
-    refuse_others(reader, key, &keys, &["path", "layout", "suffix", "marker", "columns", "view"]);
+    refuse_others(reader, key, &keys, &KEYS_OF_A_SOURCE);
     Some(Source {
         location: path?,
         layout: layout?,
@@ -66,7 +72,7 @@ pub(super) fn table(reader: &mut Reader<'_>, key: &'static str) -> Option<TableS
             let path = location_of(reader, &format!("{key}.path"), keys.remove("path"));
             let known = reference::column_names(key);
             let shape = shape_of(reader, key, &mut keys, &known);
-            refuse_others(reader, key, &keys, &["path", "columns", "view"]);
+            refuse_others(reader, key, &keys, &KEYS_OF_A_TABLE);
             Some(TableSource { location: path?, shape: shape? })
         }
         location => Some(TableSource::plain(location_of(reader, key, location)?)),
@@ -75,8 +81,7 @@ pub(super) fn table(reader: &mut Reader<'_>, key: &'static str) -> Option<TableS
 
 /// The same for a table that a job may do without.
 pub(super) fn optional_table(reader: &mut Reader<'_>, key: &'static str) -> Option<TableSource> {
-    let is_there = reader.table.get(SECTION).and_then(|keys| keys.get(key)).is_some();
-    is_there.then(|| table(reader, key)).flatten()
+    reader.has(SECTION, key).then(|| table(reader, key)).flatten()
 }
 
 fn location_of(reader: &mut Reader<'_>, key: &str, location: Option<Value>) -> Option<Location> {
@@ -135,7 +140,8 @@ fn columns_of(
         let key = format!("{key}.{ours}");
         match theirs {
             _ if !known.contains(&ours.as_str()) => {
-                let trouble = format!("is an unknown column; known are {}", known.join(", "));
+                let meant = meant(&ours, known.iter().copied());
+                let trouble = format!("is an unknown column{meant}");
                 reader.complain::<()>(SECTION, &key, trouble);
             }
             Value::String(theirs) if theirs.is_empty() => {
@@ -170,7 +176,7 @@ fn view_of(reader: &mut Reader<'_>, key: &str, view: Value) -> Option<View> {
 
 fn refuse_others(reader: &mut Reader<'_>, key: &str, keys: &Table, known: &[&str]) {
     for other in keys.keys() {
-        let trouble = format!("is an unknown key; known are {}", known.join(", "));
+        let trouble = format!("is an unknown key{}", meant(other, known.iter().copied()));
         reader.complain::<()>(SECTION, &format!("{key}.{other}"), trouble);
     }
 }

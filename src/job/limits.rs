@@ -47,7 +47,6 @@ fn share(reader: &mut Reader<'_>, key: &str) -> Option<i128> {
 }
 
 fn days(reader: &mut Reader<'_>, key: &str) -> Option<u64> {
-    let is_there = reader.table.get(SECTION).and_then(|table| table.get(key)).is_some();
-    let days = is_there.then(|| reader.number(SECTION, key, 0, 0..=3650)).flatten();
+    let days = reader.has(SECTION, key).then(|| reader.number(SECTION, key, 0, 0..=3650)).flatten();
     days.map(i64::unsigned_abs)
 }

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 
 use crate::days::Reach;
 use crate::location::{Location, Stores};
+use crate::nearest::{meant, nearest};
 use crate::raw::{Log, Reading, Source};
 use crate::reference::TableSource;
 use crate::stop::Stop;
@@ -93,7 +94,7 @@ impl Job {
     pub fn load(file: &Path) -> Result<Job, Stop> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Stop::fix_one(format!("{}: cannot read the job file: {error}", file.display()))
-                .hint("`lookback demo` makes a working job file to start from")
+                .hint("`lookback init DIR` writes a job file to start from")
         })?;
         let absolute = std::path::absolute(file).map_err(anyhow::Error::from)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
@@ -104,8 +105,13 @@ impl Job {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             Stop::fix_one(format!("{}: is not TOML: {error}", file.display()))
         })?;
-        let mut reader =
-            Reader { table, folder, stores: Stores::default(), complaints: Vec::new() };
+        let mut reader = Reader {
+            table,
+            folder,
+            stores: Stores::default(),
+            known: Vec::new(),
+            complaints: Vec::new(),
+        };
         let job = read(&mut reader, file);
         reader.refuse_leftovers();
         match job {
@@ -185,6 +191,8 @@ struct Reader<'a> {
     table: Table,
     folder: &'a Path,
     stores: Stores,
+    /// Section and name of each key that was asked for. No others are known.
+    known: Vec<(&'static str, String)>,
     complaints: Vec<String>,
 }
 
@@ -194,11 +202,24 @@ impl Reader<'_> {
         None
     }
 
-    fn take(&mut self, section: &str, key: &str) -> Option<Value> {
+    fn take(&mut self, section: &'static str, key: &str) -> Option<Value> {
+        self.knows(section, key);
         self.table.get_mut(section)?.as_table_mut()?.remove(key)
     }
 
-    fn text(&mut self, section: &str, key: &str, default: Option<&str>) -> Option<String> {
+    /// Whether the key is given. It stays where it is.
+    fn has(&mut self, section: &'static str, key: &str) -> bool {
+        self.knows(section, key);
+        self.table.get(section).and_then(|keys| keys.get(key)).is_some()
+    }
+
+    fn knows(&mut self, section: &'static str, key: &str) {
+        if !self.known.iter().any(|(of, known)| *of == section && known == key) {
+            self.known.push((section, key.to_owned()));
+        }
+    }
+
+    fn text(&mut self, section: &'static str, key: &str, default: Option<&str>) -> Option<String> {
         match (self.take(section, key), default) {
             (Some(Value::String(text)), _) if !text.is_empty() => Some(text),
             (Some(Value::String(_)), _) => self.complain(section, key, "is empty"),
@@ -211,7 +232,7 @@ impl Reader<'_> {
         }
     }
 
-    fn location(&mut self, section: &str, key: &str) -> Option<Location> {
+    fn location(&mut self, section: &'static str, key: &str) -> Option<Location> {
         let text = self.text(section, key, None)?;
         match Location::parse_in(&self.stores, &text, self.folder) {
             Ok(location) => Some(location),
@@ -219,14 +240,13 @@ impl Reader<'_> {
         }
     }
 
-    fn optional_text(&mut self, section: &str, key: &str) -> Option<String> {
-        let is_there = self.table.get(section).and_then(|table| table.get(key)).is_some();
-        is_there.then(|| self.text(section, key, None)).flatten()
+    fn optional_text(&mut self, section: &'static str, key: &str) -> Option<String> {
+        self.has(section, key).then(|| self.text(section, key, None)).flatten()
     }
 
     fn number(
         &mut self,
-        section: &str,
+        section: &'static str,
         key: &str,
         default: i64,
         range: std::ops::RangeInclusive<i64>,
@@ -245,7 +265,7 @@ impl Reader<'_> {
         }
     }
 
-    fn choice<T: Copy>(&mut self, at: (&str, &str), choices: &[(&str, T)]) -> Option<T> {
+    fn choice<T: Copy>(&mut self, at: (&'static str, &str), choices: &[(&str, T)]) -> Option<T> {
         let (section, key) = at;
         let (default, _) = choices.first()?;
         let text = self.text(section, key, Some(default))?;
@@ -258,7 +278,7 @@ impl Reader<'_> {
     }
 
     /// True or false. False where it is left out.
-    fn flag(&mut self, section: &str, key: &str) -> Option<bool> {
+    fn flag(&mut self, section: &'static str, key: &str) -> Option<bool> {
         match self.take(section, key) {
             None => Some(false),
             Some(Value::Boolean(flag)) => Some(flag),
@@ -270,7 +290,7 @@ impl Reader<'_> {
     }
 
     /// A list of texts. Empty where it is left out.
-    fn texts(&mut self, section: &str, key: &str) -> Option<Vec<String>> {
+    fn texts(&mut self, section: &'static str, key: &str) -> Option<Vec<String>> {
         let list = match self.take(section, key) {
             None => return Some(Vec::new()),
             Some(Value::Array(list)) => list,
@@ -353,34 +373,51 @@ impl Reader<'_> {
         (formats.len() == list.len()).then_some(formats)
     }
 
+    /// What was not asked for is unknown.
     fn refuse_leftovers(&mut self) {
-        const SECTIONS: [&str; 8] = [
-            "input",
-            "output",
-            "program",
-            "attribution",
-            "lateness",
-            "identity",
-            "limits",
-            "links",
-        ];
+        let known = std::mem::take(&mut self.known);
+        let mut sections: Vec<&str> = Vec::new();
+        for (section, _) in &known {
+            if !sections.contains(section) {
+                sections.push(section);
+            }
+        }
+        let keys_of = |section: &str| {
+            let keys = known.iter().filter(|(of, _)| *of == section);
+            keys.map(|(_, key)| key.as_str()).collect::<Vec<_>>()
+        };
+        let home = |key: &str| known.iter().find(|(_, known)| known == key).map(|(of, _)| *of);
         for (section, value) in std::mem::take(&mut self.table) {
             match value {
-                Value::Table(keys) if SECTIONS.contains(&section.as_str()) => {
+                Value::Table(keys) if sections.contains(&section.as_str()) => {
                     for key in keys.keys() {
-                        self.complaints.push(format!("[{section}] {key} is an unknown key"));
+                        let all = keys_of(&section);
+                        let meant = match home(key) {
+                            Some(home) if nearest(key, all.clone()).is_none() => {
+                                format!(" here: its place is [{home}]")
+                            }
+                            _ => meant(key, all),
+                        };
+                        self.complaints.push(format!("[{section}] {key} is an unknown key{meant}"));
                     }
                 }
                 Value::Table(_) => {
-                    self.complaints.push(format!(
-                        "[{section}] is an unknown section; known are {}",
-                        SECTIONS.join(", ")
-                    ));
+                    let meant = match nearest(&section, sections.clone()) {
+                        Some(name) => format!(": is [{name}] meant?"),
+                        None => meant(&section, sections.clone()),
+                    };
+                    self.complaints.push(format!("[{section}] is an unknown section{meant}"));
                 }
-                _ if SECTIONS.contains(&section.as_str()) => {
+                _ if sections.contains(&section.as_str()) => {
                     self.complaints.push(format!("{section} is no section: write [{section}]"));
                 }
-                _ => self.complaints.push(format!("{section} is an unknown key")),
+                _ => {
+                    let meant = match home(&section) {
+                        Some(home) => format!(" outside of sections: its place is [{home}]"),
+                        None => meant(&section, sections.clone()),
+                    };
+                    self.complaints.push(format!("{section} is an unknown key{meant}"));
+                }
             }
         }
     }
@@ -449,6 +486,73 @@ formats = ['/e/([a-z]+)']
             + "[identity]\nfrom_logs = 'yes'\nnobody = ['0', 0]\n";
         let stop = parse(&text).unwrap_err();
         assert_eq!((stop.exit_code(), stop.complaints.len()), (2, 8), "{stop}");
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let text = WHOLE.replace("[links]", "[link]").replace("[output]", "root = 'w'\n[output]")
+            + "[lateness]\nlate_dayz = 1\nwindow_hours = 3\n[store]\nmemory_mb = 64\n";
+        let text = text.replace(
+            "clicks = \"raw/clicks\"",
+            "clicks = { path = 'c', layuot = '%Y', columns = { clik_id = 'id', colour = 'c' } }",
+        );
+        let told = parse(&format!("rates = 'r'\n{text}")).unwrap_err().to_string();
+        for words in [
+            "rates is an unknown key outside of sections: its place is [input]",
+            "[link] is an unknown section: is [links] meant?",
+            "[lateness] late_dayz is an unknown key: is late_days meant?",
+            "[lateness] window_hours is an unknown key here: its place is [attribution]",
+            "[input] root is an unknown key here: its place is [output]",
+            "[input] clicks.layuot is an unknown key: is layout meant?",
+            "[input] clicks.columns.clik_id is an unknown column: is click_id meant?",
+            "[input] clicks.columns.colour is an unknown column; known are click_id, ",
+        ] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert!(!told.contains("[store]"), "{told}");
+    }
+
+    /// The keys of a job file, also those behind a #, each with its section.
+    fn keys_of(text: &str) -> Vec<(String, String)> {
+        let mut section = String::new();
+        let mut keys = Vec::new();
+        for line in text.lines().map(|line| line.trim_start_matches(['#', ' '])) {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                section = name.0.trim_start_matches('[').to_owned();
+            } else if let Some((key, _)) = line.split_once('=') {
+                keys.push((section.clone(), key.trim().to_owned()));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn files_to_start_from_have_every_key() {
+        let folder = Path::new("/jobs");
+        let (table, stores) = (Table::new(), Stores::default());
+        let mut reader =
+            Reader { table, folder, stores, known: Vec::new(), complaints: Vec::new() };
+        read(&mut reader, Path::new("job.toml"));
+        let logs = ["clicks", "orders"];
+        let mut known: Vec<(String, String)> = reader
+            .known
+            .into_iter()
+            .filter(|(_, key)| !logs.contains(&key.as_str()))
+            .map(|(section, key)| (section.to_owned(), key))
+            .collect();
+        assert!(known.len() > 25, "{known:?}");
+        for (log, key) in logs.iter().flat_map(|log| input::KEYS_OF_A_SOURCE.map(|key| (log, key)))
+        {
+            known.push((format!("input.{log}"), key.to_owned()));
+        }
+        for text in [crate::init::blank_job_file(), include_str!("../../jobs/job.toml").to_owned()]
+        {
+            let keys = keys_of(&text);
+            for key in &known {
+                assert!(keys.contains(key), "{key:?}: {text}");
+            }
+            Job::parse(&text, Path::new("job.toml"), folder).unwrap();
+        }
     }
 
     #[test]

@@ -396,9 +396,9 @@ fn near_misses<'a>(
 
 /// The end of a file, which has its footer. The decoder asks for the footer's length, then for the
 /// footer. It sees the footer only if the lists in it can be as long as they declare.
-struct Held {
-    end: Bytes,
-    size: u64,
+pub(super) struct Held {
+    pub(super) end: Bytes,
+    pub(super) size: u64,
 }
 
 impl MetadataFetch for Held {

@@ -5,11 +5,13 @@
 
 mod columns;
 mod delta;
+mod found;
 mod guard;
 mod layout;
 mod link_key;
 mod listing;
 mod rows;
+mod sample;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +28,13 @@ use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
 use columns::Trouble;
+pub use found::FoundColumn;
 pub use guard::{has_encrypted_columns, mended};
-pub use layout::Layout;
+pub use layout::{DEFAULT as DEFAULT_LAYOUT, Layout};
 pub use link_key::{LinkFormats, link_key};
 use listing::{Landing, Listing};
 pub use rows::Reading;
+pub use sample::{Sample, sample};
 pub use source::{Shape, Source};
 
 /// Which of the two logs.
@@ -51,6 +55,12 @@ impl Log {
     /// The names of its columns, in the order of the rules.
     pub fn column_names(self) -> impl Iterator<Item = &'static str> {
         self.columns().iter().map(|(name, ..)| *name)
+    }
+
+    /// Whether a file without this column is refused (B2).
+    pub fn is_required(self, column: &str) -> bool {
+        let required = |presence: &columns::Presence| *presence == columns::Presence::Required;
+        self.columns().iter().any(|(name, _, presence)| *name == column && required(presence))
     }
 
     /// The stored table of the log's clean rows.

@@ -33,6 +33,7 @@ use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
 use crate::warehouse::Warehouse;
+pub use clean::{cleaning_params, landing_params};
 use workspace::{CHUNK, Staged, Workspace, stop_if};
 pub use workspace::{attribution_params, instant};
 

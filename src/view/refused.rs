@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::RAW;
+use crate::nearest::nearest;
 
 /// All that is wrong with the text of a view, each as "has a join: …". Empty where it is fine.
 pub fn refusals(sql: &str) -> Vec<String> {
@@ -173,7 +174,11 @@ fn function_trouble(name: &str) -> Option<String> {
     if windows.iter().any(|known| is(known.name(), known.aliases())) {
         return Some(format!("has a window, {name}(…): a row is made of one row"));
     }
-    Some(format!("calls {name}(), which is no known function"))
+    let meant = match nearest(name, scalars.iter().map(|known| known.name())) {
+        Some(near) => format!(": is {near}() meant?"),
+        None => String::new(),
+    };
+    Some(format!("calls {name}(), which is no known function{meant}"))
 }
 
 #[cfg(test)]

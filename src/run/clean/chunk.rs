@@ -17,6 +17,7 @@ use crate::audit;
 use crate::days;
 use crate::engine::parquet_table::Constants;
 use crate::engine::{Engine, Params, timed};
+use crate::job::Job;
 use crate::model;
 use crate::raw::{self, Log, RawLog};
 use crate::run::workspace::{Workspace, date, instant, whole_days};
@@ -257,22 +258,7 @@ impl<'a> Cleaning<'a> {
     }
 
     fn params(&self, first: NaiveDate, last: NaiveDate) -> Params {
-        let job = self.workspace.job;
-        let reach = job.reach();
-        let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
-        let mut params = Params::from([
-            ("log", text(self.chunk.log.name())),
-            ("first_dt", date(first)),
-            ("last_dt", date(last)),
-            ("late", duration(TimeDelta::days(reach.late_days() as i64))),
-            ("ahead", duration(reach.ahead())),
-            ("late_days", whole_days(reach.late_days())),
-            ("dedup_days", whole_days(reach.dedup_days())),
-            ("currency", text(&job.currency)),
-            ("zone", text(job.zone.name())),
-        ]);
-        params.extend(landing(first));
-        params
+        params(self.workspace.job, self.chunk.log, first, last)
     }
 
     async fn count_rejects(&self) -> Result<BTreeMap<String, u64>> {
@@ -290,8 +276,27 @@ impl<'a> Cleaning<'a> {
     }
 }
 
+/// The parameters of the steps of cleaning, for the landing dates `first` to `last` of a log.
+pub fn params(job: &Job, log: Log, first: NaiveDate, last: NaiveDate) -> Params {
+    let reach = job.reach();
+    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
+    let mut params = Params::from([
+        ("log", text(log.name())),
+        ("first_dt", date(first)),
+        ("last_dt", date(last)),
+        ("late", duration(TimeDelta::days(reach.late_days() as i64))),
+        ("ahead", duration(reach.ahead())),
+        ("late_days", whole_days(reach.late_days())),
+        ("dedup_days", whole_days(reach.dedup_days())),
+        ("currency", text(&job.currency)),
+        ("zone", text(job.zone.name())),
+    ]);
+    params.extend(landing(first));
+    params
+}
+
 /// The parameters for a landing date and the instant at which it begins.
-fn landing(dt: NaiveDate) -> [(&'static str, ScalarValue); 2] {
+pub fn landing(dt: NaiveDate) -> [(&'static str, ScalarValue); 2] {
     [("dt", date(dt)), ("dt_start", instant(days::start_of_utc(dt)))]
 }
 

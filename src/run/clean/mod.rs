@@ -17,6 +17,7 @@ use crate::stop::Stop;
 use crate::warehouse::Change;
 use crate::warehouse::write::NewFile;
 use chunk::Cleaning;
+pub use chunk::{landing as landing_params, params as cleaning_params};
 
 /// Landing dates of a log that are cleaned together.
 struct Chunk {

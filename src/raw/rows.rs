@@ -26,7 +26,9 @@ use super::link_key::link_key;
 use super::source::{Shape, Source};
 use super::{Log, RawFile, RawLog, guard, relative};
 use crate::days::days_since_1970;
-use crate::engine::functions::{is_bad_text, raw_record, readable, readable_type, uuid_text};
+use crate::engine::functions::{
+    is_bad_text, raw_record, readable, readable_type, text_of, uuid_text,
+};
 use crate::engine::parquet_table::{Bounds, DataFile, FILE_NUMBER, ParquetTable, ROW_NUMBER};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::view::{self, View};
@@ -128,32 +130,36 @@ impl RawLog {
         Ok(rows.filter(is_of.and(col(IS_UNFIT)))?.count().await? as u64)
     }
 
-    /// Rows of these landing dates, whole, as JSON with the log's own names: a table of `dt`,
-    /// `row_at` and `record`. `dates` are those that were registered, `rows` are
-    /// sorted. Errors: as for a query.
+    /// Rows of these landing dates as JSON with the log's own names: a table of `dt`, `row_at` and
+    /// `record`. Each of `rows` says whether it is read whole. Of the others only the columns that the
+    /// rules do not know are read. `dates` are those that were registered, `rows` are sorted. Errors: as
+    /// for a query.
     pub fn records(
         &self,
         engine: &Engine,
         dates: &BTreeSet<NaiveDate>,
-        rows: &[i64],
+        rows: &[(i64, bool)],
     ) -> Result<DataFrame> {
         let mut union: Option<DataFrame> = None;
         for (number, (date, file)) in (0..).zip(self.numbered(dates)) {
             let first = number * ROWS_OF_A_FILE;
-            let end = rows.partition_point(|at| *at < first + ROWS_OF_A_FILE);
-            let begin = rows.partition_point(|at| *at < first);
-            let wanted = rows[begin..end].iter().map(|at| at - first);
-            let Some(only) = selection(wanted, file.rows)? else { continue };
-            let source = &self.sources[file.source];
-            let files = vec![DataFile { only: Some(only), ..data_file(file, date)? }];
-            let scan = scan(engine, &Alike { source, file, files, first: number })?;
-            let record = record_of(self.log, source, file).alias("record");
-            let dt = ident(LANDED_ON).alias("dt");
-            let records = scan.select(vec![dt, row_at().alias(ROW_AT), record])?;
-            union = Some(match union {
-                Some(union) => union.union(records)?,
-                None => records,
-            });
+            let begin = rows.partition_point(|(at, _)| *at < first);
+            let end = rows.partition_point(|(at, _)| *at < first + ROWS_OF_A_FILE);
+            for is_whole in [true, false] {
+                let own = rows[begin..end].iter().filter(|(_, whole)| *whole == is_whole);
+                let own = own.map(|(at, _)| at - first);
+                let Some(only) = selection(own, file.rows)? else { continue };
+                let source = &self.sources[file.source];
+                let files = vec![DataFile { only: Some(only), ..data_file(file, date)? }];
+                let scan = scan(engine, &Alike { source, file, files, first: number })?;
+                let record = record_of(self.log, source, file, is_whole).alias("record");
+                let dt = ident(LANDED_ON).alias("dt");
+                let records = scan.select(vec![dt, row_at().alias(ROW_AT), record])?;
+                union = Some(match union {
+                    Some(union) => union.union(records)?,
+                    None => records,
+                });
+            }
         }
         match union {
             Some(union) => Ok(union),
@@ -163,6 +169,12 @@ impl RawLog {
                 Field::new("record", DataType::Utf8View, true),
             ])),
         }
+    }
+
+    /// Whether a file has columns that the rules do not know.
+    fn has_further(&self, file: &RawFile) -> bool {
+        let fields = file.schema.fields().iter();
+        fields.into_iter().any(|field| !self.log.column_names().any(|name| name == field.name()))
     }
 
     /// Finds the files of these dates that cannot be read (B1), or not through their view, after a query over them failed or
@@ -320,6 +332,7 @@ impl RawLog {
                     let (column, data_type) = column_of(alike.file, &found)?;
                     if columns::is_bytes(&data_type) {
                         bytes.push(column.clone());
+                        bytes.push(text_of().call(vec![column.clone()]));
                     }
                     is_unfit = wanted.is_unfit(&column, &data_type)?.unwrap_or(is_unfit);
                     wanted.expression(column, &data_type, reading.nobody)?
@@ -328,10 +341,13 @@ impl RawLog {
             };
             selected.push(column.alias(*ours));
         }
+        // What cannot be read as it is cannot be told from what was read.
+        let is_own = !names.is_empty() || is_unfit != lit(false);
         selected.push(is_bad(bytes).alias("is_bad_text"));
         selected.push(is_unfit.alias(IS_UNFIT));
         selected.push(row_at().alias(ROW_AT));
-        selected.push(lit(!names.is_empty()).alias("has_own_names"));
+        selected.push(lit(is_own).alias("has_own_names"));
+        selected.push(lit(self.has_further(alike.file)).alias("has_further_columns"));
         Ok(scan(engine, alike)?.select(selected)?)
     }
 
@@ -420,6 +436,7 @@ impl RawLog {
         selected.push(is_unfit.alias(IS_UNFIT));
         selected.push(row_at.alias(ROW_AT));
         selected.push(lit(true).alias("has_own_names"));
+        selected.push(lit(true).alias("has_further_columns"));
         Ok(selected)
     }
 
@@ -432,6 +449,7 @@ impl RawLog {
         fields.push(Field::new(IS_UNFIT, DataType::Boolean, true));
         fields.push(Field::new(ROW_AT, DataType::Int64, true));
         fields.push(Field::new("has_own_names", DataType::Boolean, true));
+        fields.push(Field::new("has_further_columns", DataType::Boolean, true));
         Schema::new(fields)
     }
 }
@@ -554,18 +572,19 @@ fn own_columns(
     Ok(selected)
 }
 
-/// A raw row as JSON: all columns of its file. Where a file has our names, also those of ours that it
-/// lacks.
-fn record_of(log: Log, source: &Source, file: &RawFile) -> Expr {
+/// A raw row as JSON: all columns of its file, or those that the rules do not know. Where a file has
+/// our names, a whole row has also those of ours that the file lacks.
+fn record_of(log: Log, source: &Source, file: &RawFile, is_whole: bool) -> Expr {
     let name = |name: &str| lit(ScalarValue::Utf8View(Some(name.to_owned())));
+    let is_known = |found: &str| log.column_names().any(|name| name == found);
     let mut parts = Vec::new();
-    for field in file.schema.fields() {
+    for field in file.schema.fields().iter().filter(|field| is_whole || !is_known(field.name())) {
         let column = ident(field.name().as_str());
         let is_uuid = file.uuids.contains(field.name());
         parts.push(name(field.name()));
         parts.push(if is_uuid { uuid_text().call(vec![column]) } else { column });
     }
-    if source.shape.is_plain() {
+    if is_whole && source.shape.is_plain() {
         let is_absent = |name: &&str| file.schema.field_with_name(name).is_err();
         for absent in log.column_names().filter(is_absent) {
             parts.push(name(absent));

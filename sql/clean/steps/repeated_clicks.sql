@@ -35,7 +35,7 @@ before as (
 candidates as (
     select
         checked.dt, click_id, clicked_at, url, buyer_id, visitor_id, store_id, product_id,
-        country, device, record, has_own_names, link_key, publisher_id, tracking_id,
+        country, device, record, is_bad_text, has_own_names, link_key, publisher_id, tracking_id,
         true as is_raw
     from checked
     left join records on checked.row_at = records.row_at
@@ -43,7 +43,7 @@ candidates as (
     union all
     select
         dt, click_id, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, false as is_raw
+        null, null, null, false as is_raw
     from before
 ),
 
@@ -81,6 +81,7 @@ select
     country,
     device,
     record,
+    is_bad_text,
     has_own_names,
     link_key,
     publisher_id,

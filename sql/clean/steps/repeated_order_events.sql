@@ -36,14 +36,14 @@ candidates as (
     select
         checked.dt, event_id, event_type, event_at, order_id, line_id, buyer_id, store_id,
         amount, currency, product_id, category_id, quantity, country, reason, visitor_id,
-        record, has_own_names, exact_amount, fx_rate, program_amount, true as is_raw
+        record, is_bad_text, has_own_names, exact_amount, fx_rate, program_amount, true as is_raw
     from checked
     left join records on checked.row_at = records.row_at
     where checked.dt >= $first_dt and checked.dt <= $last_dt
     union all
     select
         dt, event_id, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null, null, false as is_raw
+        null, null, null, null, null, null, null, null, null, false as is_raw
     from before
 ),
 
@@ -93,6 +93,7 @@ select
     reason,
     visitor_id,
     record,
+    is_bad_text,
     has_own_names,
     exact_amount,
     fx_rate,

@@ -24,6 +24,7 @@ pub fn register(session: &SessionContext) {
     session.register_udf(local_date::local_date());
     session.register_udf(records::json_text());
     session.register_udf(records::raw_record());
+    session.register_udf(records::with_columns());
     session.register_udf(records::with_reading());
     session.register_udf(row_key::row_key());
     session.register_udf(sort_key::sort_key());

@@ -99,17 +99,29 @@ fn nested_values(column: &ArrayRef) -> Result<Vec<Value>> {
 /// `with_reading(record, list)`: a record with what the rules read in it, given as names and values
 /// in turn. The record itself where there is no list.
 pub fn with_reading() -> ScalarUDF {
-    ScalarUDF::from(WithReading { signature: Signature::any(2, Volatility::Immutable) })
+    ScalarUDF::from(With {
+        name: "with_reading",
+        signature: Signature::any(2, Volatility::Immutable),
+    })
+}
+
+/// `with_columns(record, list)`: a record with further columns, given as names and values in turn.
+pub fn with_columns() -> ScalarUDF {
+    ScalarUDF::from(With {
+        name: "with_columns",
+        signature: Signature::any(2, Volatility::Immutable),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct WithReading {
+struct With {
+    name: &'static str,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for WithReading {
+impl ScalarUDFImpl for With {
     fn name(&self) -> &str {
-        "with_reading"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -122,29 +134,37 @@ impl ScalarUDFImpl for WithReading {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let [records, readings] = arrays.as_slice() else {
-            return exec_err!("with_reading wants a record and a list");
+        let [records, lists] = arrays.as_slice() else {
+            return exec_err!("{} wants a record and a list", self.name);
         };
         let records = cast(records, &DataType::Utf8View)?;
         let records = records.as_string_view();
+        let Some(lists) = lists.as_list_opt::<i32>() else {
+            return exec_err!("{} wants a list of names and values", self.name);
+        };
+        let parts = cast(lists.values(), &DataType::Utf8View)?;
+        let parts = parts.as_string_view();
         let mut texts = StringViewBuilder::with_capacity(records.len());
         for (row, record) in records.iter().enumerate() {
-            match (record, readings.is_null(row)) {
-                (Some(record), true) => texts.append_value(record),
-                (record, _) => {
-                    let mut object: Map<String, Value> =
-                        record.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-                    let reading = readings.as_list::<i32>().value(row);
-                    let parts = cast(&reading, &DataType::Utf8View)?;
-                    let parts = parts.as_string_view();
-                    let pairs = (0..parts.len() / 2).map(|pair| {
-                        let value = parts.is_valid(2 * pair + 1).then(|| parts.value(2 * pair + 1));
-                        (parts.value(2 * pair).to_owned(), Value::from(value))
-                    });
-                    object.insert(READING.to_owned(), Value::Object(pairs.collect()));
-                    texts.append_value(Value::Object(object).to_string());
-                }
+            if let (Some(record), true) = (record, lists.is_null(row)) {
+                texts.append_value(record);
+                continue;
             }
+            let (from, to) = (lists.value_offsets()[row], lists.value_offsets()[row + 1]);
+            let names = (from as usize..to as usize).step_by(2);
+            let pairs = names.map(|at| {
+                let value = parts.is_valid(at + 1).then(|| parts.value(at + 1));
+                (parts.value(at).to_owned(), Value::from(value))
+            });
+            let mut object: Map<String, Value> =
+                record.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            match self.name {
+                "with_reading" => {
+                    object.insert(READING.to_owned(), Value::Object(pairs.collect()));
+                }
+                _ => object.extend(pairs),
+            }
+            texts.append_value(Value::Object(object).to_string());
         }
         Ok(ColumnarValue::Array(Arc::new(texts.finish())))
     }

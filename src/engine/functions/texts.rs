@@ -21,7 +21,9 @@ pub fn text_of() -> ScalarUDF {
     ScalarUDF::from(Texts::new(Kind::TextOf))
 }
 
-/// `is_bad_text(column, …)`: whether the bytes in any of these columns are no UTF-8.
+/// `is_bad_text(column, text, …)`: whether the bytes in any of these columns are no UTF-8. Each
+/// column is followed by what [`text_of`] makes of it, so that nothing is looked at twice. Columns
+/// that are no bytes, such as structs, may stand for their texts: they are looked at.
 pub fn is_bad_text() -> ScalarUDF {
     ScalarUDF::from(Texts::new(Kind::IsBadText))
 }
@@ -134,18 +136,29 @@ fn without_empty(texts: &StringViewArray) -> Result<StringViewArray> {
 
 fn bad_texts(columns: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
     let mut is_bad = vec![false; rows];
-    for column in columns {
-        mark_bad(column, &mut is_bad)?;
+    for pair in columns.chunks(2) {
+        match pair {
+            [bytes, text] if is_bytes(bytes.data_type()) && text.data_type().is_string() => {
+                let bytes = cast(bytes, &DataType::BinaryView)?;
+                let bytes = bytes.as_binary_view();
+                // The low half of a view is the length.
+                let is_text = |row: usize| bytes.is_valid(row) && bytes.views()[row] as u32 != 0;
+                if text.null_count() == 0 {
+                    continue;
+                }
+                for (row, is_bad) in is_bad.iter_mut().enumerate() {
+                    *is_bad |= text.is_null(row) && is_text(row);
+                }
+            }
+            _ => pair.iter().try_for_each(|column| mark_bad(column, &mut is_bad))?,
+        }
     }
     Ok(BooleanArray::from(is_bad))
 }
 
 fn mark_bad(column: &ArrayRef, is_bad: &mut [bool]) -> Result<()> {
     if let Some(fields) = column.as_struct_opt() {
-        for field in fields.columns() {
-            mark_bad(field, is_bad)?;
-        }
-        return Ok(());
+        return fields.columns().iter().try_for_each(|field| mark_bad(field, is_bad));
     }
     if !is_bytes(column.data_type()) {
         return Ok(());
@@ -253,8 +266,11 @@ mod tests {
         let bytes = column(vec![Some(b"caf\xc3\xa9"), Some(b"caf\xe9 au lait"), None, Some(b"")]);
         let texts = without_empty(&texts(&bytes).unwrap()).unwrap();
         assert_eq!(texts.iter().collect::<Vec<_>>(), [Some("café"), None, None, None]);
-        let is_bad = bad_texts(std::slice::from_ref(&bytes), 4).unwrap();
-        assert_eq!(is_bad, BooleanArray::from(vec![false, true, false, false]));
+        let text: ArrayRef = Arc::new(texts.clone());
+        for columns in [vec![bytes.clone()], vec![bytes.clone(), text]] {
+            let is_bad = bad_texts(&columns, 4).unwrap();
+            assert_eq!(is_bad, BooleanArray::from(vec![false, true, false, false]));
+        }
         let readable = readable_array(&bytes).unwrap();
         let expected = [Some("café"), Some("caf\\xE9 au lait"), None, Some("")];
         assert_eq!(readable.as_string_view().iter().collect::<Vec<_>>(), expected);

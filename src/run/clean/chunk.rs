@@ -199,15 +199,20 @@ impl<'a> Cleaning<'a> {
         &self.chunk.unknown | &self.chunk.dates
     }
 
-    /// Reads the rows that are not accepted once more, whole: they are stored, or their further
-    /// columns tell which of several repetitions is kept.
+    /// Reads what was not read yet of the rows that are not accepted: they are stored whole, or their
+    /// further columns tell which of several repetitions is kept.
     async fn read_rejected(&self, dates: &[NaiveDate]) -> Result<()> {
         let is_of = col("dt").in_list(dates.iter().map(|dt| lit(date(*dt))).collect(), false);
         let checked = self.engine.table(self.steps.checked).await?;
-        let rejected = checked.filter(not(col("is_accepted")).and(is_of))?;
-        let mut rows: Vec<i64> = Vec::new();
-        for batch in rejected.select_columns(&["row_at"])?.collect().await? {
-            rows.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+        let is_whole = col("has_own_names").or(col("is_bad_text"));
+        let is_read = is_whole.clone().or(col("has_further_columns"));
+        let rejected = checked.filter(not(col("is_accepted")).and(is_of).and(is_read))?;
+        let rejected = rejected.select(vec![col("row_at"), is_whole.alias("is_whole")])?;
+        let mut rows: Vec<(i64, bool)> = Vec::new();
+        for batch in rejected.collect().await? {
+            let places = batch.column(0).as_primitive::<Int64Type>().values();
+            let is_whole = batch.column(1).as_boolean().values();
+            rows.extend(places.iter().copied().zip(is_whole));
         }
         // Several rows may come of one, in a view.
         rows.sort_unstable();

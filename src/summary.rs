@@ -17,6 +17,9 @@ pub struct Summary {
     pub report_dates: Vec<NaiveDate>,
     /// Report dates that were asked for and left as they are, because no input of theirs changed.
     pub up_to_date: Vec<NaiveDate>,
+    /// Report dates before the night's own that were left as they are: their landing dates are not all
+    /// there.
+    pub skipped: Vec<NaiveDate>,
     /// Raw rows of the landing dates cleaned in this run, by log: those that came out of its views.
     pub raw_rows: BTreeMap<String, u64>,
     /// The rows that went into the views, by log. A log without a view is left out.
@@ -134,6 +137,10 @@ impl fmt::Display for Summary {
         if !self.report_dates.is_empty() {
             let dates = days::describe(self.report_dates.iter().copied());
             writeln!(f, "{:<34}{dates}", "report dates rewritten")?;
+        }
+        if !self.skipped.is_empty() {
+            let dates = days::describe(self.skipped.iter().copied());
+            writeln!(f, "{:<34}{dates}", "left, landing dates are missing")?;
         }
         for (log, rows) in &self.raw_rows {
             if let Some(before) = self.rows_before_views.get(log) {

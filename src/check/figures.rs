@@ -36,6 +36,8 @@ pub struct Figures {
     /// Clicks whose URL no format matches, and one such URL.
     pub no_format: u64,
     pub example_url: Option<String>,
+    /// Event types of the orders that the rules do not know, with their rows.
+    pub event_types: BTreeMap<String, u64>,
     /// Order lines placed, and those whose buyer clicked: as logged, or by identities.
     pub placed_lines: u64,
     pub by_buyer: u64,
@@ -170,8 +172,9 @@ async fn hold(
             let filled = (column.len() - column.null_count()) as u64;
             *looked.filled.entry(field.name().clone()).or_default() += filled;
         }
-        if raw.log == Log::Clicks {
-            count_formats(job, &batch, figures)?;
+        match raw.log {
+            Log::Clicks => count_formats(job, &batch, figures)?,
+            Log::Orders => count_event_types(&batch, figures)?,
         }
         held.push(Ok(batch));
     }
@@ -190,6 +193,19 @@ fn count_formats(job: &Job, batch: &RecordBatch, figures: &mut Figures) -> Resul
                 figures.no_format += 1;
                 figures.example_url.get_or_insert_with(|| shown(url));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Counts event types that are none of the five. Of very many the first ones are enough.
+fn count_event_types(batch: &RecordBatch, figures: &mut Figures) -> Result<()> {
+    const KNOWN: [&str; 5] = ["placed", "paid", "completed", "cancelled", "refunded"];
+    let types = batch.column_by_name("event_type").context("orders have no event_type")?;
+    for found in types.as_string_view().iter().flatten().filter(|found| !KNOWN.contains(found)) {
+        let counts = &mut figures.event_types;
+        if counts.len() < 1000 || counts.contains_key(found) {
+            *counts.entry(shown(found)).or_default() += 1;
         }
     }
     Ok(())

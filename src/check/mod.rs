@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
+use chrono::NaiveDate;
 use futures::try_join;
 
 use crate::job::Job;
@@ -32,6 +33,8 @@ pub struct Understood {
     unread: Vec<String>,
     /// None where there are no rows.
     figures: Option<Figures>,
+    /// The report dates that the warehouse has.
+    reported: BTreeSet<NaiveDate>,
     /// Files of the warehouse that are gone.
     losses: Vec<String>,
 }
@@ -72,6 +75,7 @@ pub async fn check(job: &Job) -> Result<Understood, Stop> {
         unread: reference.unread.clone(),
         figures,
         losses: losses.iter().map(ToString::to_string).collect(),
+        reported: plan::reported(&warehouse)?,
         job: job.clone(),
     })
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use chrono::NaiveDate;
+
 use super::figures::{Figures, Keys};
 use super::{Complaints, Understood};
-use crate::days;
+use crate::days::{self, DateRange};
 use crate::raw::Log;
 use crate::stop::Stop;
 
@@ -82,14 +84,25 @@ pub fn step(understood: &Understood) -> String {
     let file = job.file.display();
     let landed = |dt| understood.clicks.has_landed(dt) && understood.orders.has_landed(dt);
     let newest = figures.dates.last().copied().unwrap_or_default();
-    let nights = (0..10).map(|back| days::minus(newest, back));
-    let mut nights = nights.filter(|night| job.reach().demanded_landing(*night).iter().all(landed));
-    match nights.next() {
-        Some(night) => format!("lookback run {file} --date {night}"),
-        None => format!(
+    let oldest = understood.clicks.dates().first().copied().unwrap_or(newest);
+    let all = DateRange { from: days::minus(oldest, 1), to: newest };
+    let is_possible = |date: &NaiveDate| job.reach().demanded_landing(*date).iter().all(landed);
+    let possible: Vec<NaiveDate> = all.iter().filter(is_possible).collect();
+    let is_made = |date: &&NaiveDate| understood.reported.contains(date);
+    let missing: Vec<NaiveDate> = possible.iter().filter(|date| !is_made(date)).copied().collect();
+    match (possible.last(), missing.as_slice()) {
+        (None, _) => format!(
             "wait: no date has landed in both logs, with every UTC date that a day of {} touches",
             job.zone
         ),
+        (Some(_), []) => format!(
+            "every date that has landed is made; each night: lookback run {file} --date yesterday"
+        ),
+        (Some(last), [date]) if date == last => format!("lookback run {file} --date {date}"),
+        (_, [first, .., last]) => {
+            format!("lookback backfill {file} --from {first} --to {last}")
+        }
+        (_, [date]) => format!("lookback backfill {file} --from {date} --to {date}"),
     }
 }
 
@@ -135,6 +148,17 @@ fn about_terms(understood: &Understood, figures: &Figures) -> Option<String> {
         {
             return Some(format!("see why all {words} would be rejected: {reason}"));
         }
+    }
+    let types = &figures.event_types;
+    if types.values().sum::<u64>() * 50 > figures.orders.rows {
+        let mut types: Vec<(&String, &u64)> = types.iter().collect();
+        types.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
+        let shown = types.iter().take(6).map(|(name, rows)| format!("{name} ({rows})"));
+        return Some(format!(
+            "say in a view of the orders which event types are placed, paid, completed, cancelled and \
+             refunded, and leave out the others: the log has {}",
+            shown.collect::<Vec<_>>().join(", ")
+        ));
     }
     let stores = figures.keys.get("stores");
     let example = stores.and_then(|keys| keys.unknown_example.as_deref()).unwrap_or("s1");

@@ -15,6 +15,12 @@ const WIDE: usize = 16;
 impl fmt::Display for Understood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: the job file is fine", self.job.file.display())?;
+        let is_final = match self.reported.is_empty() {
+            true => "; the first run settles both for its warehouse",
+            false => "",
+        };
+        let (zone, currency) = (self.job.zone, &self.job.currency);
+        writeln!(f, "report dates are those of {zone}, amounts are in {currency}{is_final}")?;
         for raw in [&self.clicks, &self.orders] {
             log(f, raw, self.figures.as_ref())?;
         }
@@ -100,7 +106,10 @@ fn columns(f: &mut fmt::Formatter<'_>, raw: &RawLog, source: usize) -> fmt::Resu
     let (mut absent, mut same) = (Vec::new(), Vec::new());
     for column in raw.columns_of(source) {
         let types: Vec<String> = column.types.into_iter().collect();
-        let types = types.join(" or ");
+        let mut types = types.join(" or ");
+        if has_no_zone(&types) {
+            types.push_str(", without a zone: read as UTC");
+        }
         match column.theirs == column.ours {
             _ if types.is_empty() => absent.push(column.ours),
             true => same.push(format!("{} ({types})", column.ours)),
@@ -218,8 +227,28 @@ impl Understood {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let Some(figures) = &self.figures else { return notes };
-        for log in [Log::Clicks, Log::Orders] {
-            notes.extend(odd_hours(log, figures.log(log)));
+        for raw in [&self.clicks, &self.orders] {
+            let looked = figures.log(raw.log);
+            notes.extend(odd_hours(raw, looked));
+            let is_common = |(_, rows): &&(String, u64)| rows * 20 > looked.rows;
+            for (reason, rows) in looked.rejected.iter().filter(is_common) {
+                let of_own = ["duplicate", "not_a_promotion_link", "unknown_link"];
+                if !of_own.contains(&reason.as_str()) {
+                    let (log, share) = (raw.log.name(), share(*rows, looked.rows));
+                    notes.push(format!("{log}: {reason} would reject {rows} rows ({share})"));
+                }
+            }
+        }
+        for (name, column) in [("rates, category", "category_id"), ("rates, product", "product_id")]
+        {
+            if figures.keys.get(name).is_some_and(|keys| keys.in_table > keys.examples)
+                && figures.orders.filled(column) == 0
+            {
+                notes.push(format!(
+                    "{name}: no order line has a {column}, so these rates never apply: is the \
+                     column mapped?"
+                ));
+            }
         }
         for (name, keys) in &figures.keys {
             if keys.examples > 0 && keys.in_table > keys.examples {
@@ -267,8 +296,13 @@ impl Understood {
     }
 }
 
+/// Whether a column is a time without a zone.
+fn has_no_zone(types: &str) -> bool {
+    types.starts_with("Timestamp") && !types.contains('"')
+}
+
 /// Times that look like those of another zone than UTC.
-fn odd_hours(log: Log, looked: &Looked) -> Option<String> {
+fn odd_hours(raw: &RawLog, looked: &Looked) -> Option<String> {
     let all: u64 = looked.hours.values().sum();
     let count = |of: &dyn Fn(i64) -> bool| -> u64 {
         looked.hours.iter().filter(|(hour, _)| of(**hour)).map(|(_, rows)| rows).sum()
@@ -279,7 +313,18 @@ fn odd_hours(log: Log, looked: &Looked) -> Option<String> {
         common.map(|(hour, _)| *hour).filter(|hour| (-24..48).contains(hour)).collect();
     let (first, last) = (*common.first()?, *common.last()?);
     let (before, after) = (count(&|hour| hour < 0), count(&|hour| hour >= 24));
-    let name = log.name();
+    let name = raw.log.name();
+    let time = if raw.log == Log::Clicks { "clicked_at" } else { "event_at" };
+    let columns = (0..raw.sources().len()).flat_map(|source| raw.columns_of(source));
+    let mut types = columns.filter(|column| column.ours == time).flat_map(|column| column.types);
+    if (after * 20 > all || before * 20 > all) && types.all(|kind| kind.contains('"')) {
+        return Some(format!(
+            "{name}: {} of the times are outside of their landing date. They name their zone, so they \
+             are right: are the folders named by local days? Rows have to lie in the folder of the UTC \
+             date on which they arrived",
+            share(before + after, all)
+        ));
+    }
     if after * 20 > all && last >= 24 {
         let hours = last - 23;
         return Some(format!(

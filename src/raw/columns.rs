@@ -104,6 +104,11 @@ impl Wanted {
             return Ok(());
         }
         Err(match self {
+            Wanted::Text | Wanted::Id if found.is_floating() => {
+                "a string or an integer: in a view, \
+                 cast(… as bigint) makes one of a whole number"
+                    .to_owned()
+            }
             Wanted::Text | Wanted::Id => "a string or an integer".to_owned(),
             Wanted::Time if found.is_integer() => "a timestamp: in a view, to_timestamp_seconds, \
                  to_timestamp_millis or to_timestamp_micros makes one of a number"

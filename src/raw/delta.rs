@@ -16,17 +16,14 @@ pub const LOG: &str = "_delta_log";
 /// The files of the wanted landing dates. Dates are the table's partitions: its partition columns are
 /// those that the layout's folders name. Errors: exit 2 where the table is partitioned otherwise, or
 /// has features that are not read; exit 1 when the store fails.
-pub async fn list(
-    source: &Source,
-    from: Option<NaiveDate>,
-    wanted: impl Fn(NaiveDate) -> bool,
-) -> Result<Listing, Stop> {
+pub async fn list(source: &Source, wanted: impl Fn(NaiveDate) -> bool) -> Result<Listing, Stop> {
     let Source { location, layout, .. } = source;
     let files = live_files(location).await.map_err(|error| {
         Stop::fix_one(format!("{location}: is a Delta table that cannot be read: {error:#}"))
     })?;
     let columns = layout.partition_columns();
     let mut dates: BTreeMap<NaiveDate, Vec<(String, ObjectMeta)>> = BTreeMap::new();
+    let mut first: Option<NaiveDate> = None;
     for file in files {
         let others: Vec<&str> = file
             .partition
@@ -51,10 +48,11 @@ pub async fn list(
                 others.join(", ")
             )));
         }
+        first = Some(first.map_or(date, |first| first.min(date)));
         if wanted(date) {
             let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
             dates.entry(date).or_default().push((name, file.meta));
         }
     }
-    Ok(Listing::of_delta(dates, from, wanted))
+    Ok(Listing::of_delta(dates, first, wanted))
 }

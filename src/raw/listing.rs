@@ -36,6 +36,8 @@ pub struct Listing {
     pub dates: BTreeMap<NaiveDate, Landing>,
     /// Folders beside those of the landing dates that look like dates in another spelling.
     pub alike: BTreeSet<String>,
+    /// Of a Delta table: the last date that has rows. All before it have landed.
+    landed_through: Option<NaiveDate>,
 }
 
 /// What lies in the folders of a landing date.
@@ -88,7 +90,7 @@ pub async fn list(
     };
     let ((_, folders), at_once) = try_join!(location.list(), at_once)?;
     if folders.iter().any(|folder| folder == delta::LOG) {
-        return delta::list(source, from, is_wanted).await;
+        return delta::list(source, is_wanted).await;
     }
     if let Some(format) = other_format(location, &folders).await? {
         return Err(Stop::fix_one(format!(
@@ -372,18 +374,18 @@ impl Listing {
         names.into_iter().chain(folders).chain(alike).collect()
     }
 
-    /// The dates of a table's log, each with the files that are not removed. A date without rows has
-    /// landed when a later one has some.
+    /// The wanted dates of a table's log, each with the files that are not removed. A date without rows
+    /// has landed when a later one has some. `first` is the first date of the table.
     pub fn of_delta(
         dates: BTreeMap<NaiveDate, Vec<(String, ObjectMeta)>>,
-        from: Option<NaiveDate>,
+        first: Option<NaiveDate>,
         wanted: impl Fn(NaiveDate) -> bool,
     ) -> Listing {
-        let first = dates.keys().next().copied();
-        let span = from.or(first).zip(dates.keys().next_back().copied());
-        let landed = span.into_iter().flat_map(|(from, to)| DateRange { from, to }.iter());
-        let mut listing = Listing { has_dates: first.is_some(), ..Listing::default() };
-        for date in landed.filter(|date| wanted(*date)) {
+        let last = dates.keys().next_back().copied();
+        let span = first.zip(last).map(|(from, to)| DateRange { from, to });
+        let mut listing =
+            Listing { has_dates: first.is_some(), landed_through: last, ..Listing::default() };
+        for date in span.into_iter().flat_map(DateRange::iter).filter(|date| wanted(*date)) {
             listing.dates.insert(date, Landing { has_landed: true, ..Landing::default() });
         }
         for (date, mut files) in dates {
@@ -391,5 +393,11 @@ impl Listing {
             listing.dates.entry(date).or_default().files = files;
         }
         listing
+    }
+
+    /// Whether a landing date has landed in the source (D2, I3).
+    pub fn has_landed(&self, dt: NaiveDate) -> bool {
+        self.landed_through.is_some_and(|last| dt <= last)
+            || self.dates.get(&dt).is_some_and(|landing| landing.has_landed)
     }
 }

@@ -178,9 +178,7 @@ impl RawLog {
 
     /// Whether a landing date has landed in each source (D2, I3).
     pub fn has_landed(&self, dt: NaiveDate) -> bool {
-        let has_landed =
-            |listing: &Listing| listing.dates.get(&dt).is_some_and(|landing| landing.has_landed);
-        self.listings.iter().all(has_landed)
+        self.listings.iter().all(|listing| listing.has_landed(dt))
     }
 
     fn landings(&self, dt: NaiveDate) -> impl Iterator<Item = &Landing> {

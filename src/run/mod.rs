@@ -237,6 +237,7 @@ async fn work(
         earned_orders_of: None,
         placed: BTreeMap::new(),
     };
+    workspace.summary.skipped = workspace.plan.skipped.iter().copied().collect();
     progress.plan(steps(&workspace.plan));
     workspace.ask_ahead()?;
     let seen = remember::before_reference_rows_change(&workspace);

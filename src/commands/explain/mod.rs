@@ -266,7 +266,9 @@ impl Story<'_> {
         let mut seen = BTreeSet::new();
         for reject in self.rows("explain.rejected_rows", &params).await? {
             let record: serde_json::Value = serde_json::from_str(&reject.get("record"))?;
-            let at = record.get(time).and_then(|at| at.as_str()).unwrap_or("no time");
+            // Where the log has other names, what was read in the row is apart.
+            let read = record.get("lookback").filter(|read| read.is_object()).unwrap_or(&record);
+            let at = read.get(time).and_then(|at| at.as_str()).unwrap_or("no time");
             let (id, mut reason) = (reject.get("row_id"), reject.get("reason"));
             let dt = reject.date("dt").context("a rejected row without a date")?;
             if reason == "duplicate"

@@ -106,10 +106,7 @@ fn columns(f: &mut fmt::Formatter<'_>, raw: &RawLog, source: usize) -> fmt::Resu
     let (mut absent, mut same) = (Vec::new(), Vec::new());
     for column in raw.columns_of(source) {
         let types: Vec<String> = column.types.into_iter().collect();
-        let mut types = types.join(" or ");
-        if has_no_zone(&types) {
-            types.push_str(", without a zone: read as UTC");
-        }
+        let types = types.join(" or ");
         match column.theirs == column.ours {
             _ if types.is_empty() => absent.push(column.ours),
             true => same.push(format!("{} ({types})", column.ours)),
@@ -296,11 +293,6 @@ impl Understood {
     }
 }
 
-/// Whether a column is a time without a zone.
-fn has_no_zone(types: &str) -> bool {
-    types.starts_with("Timestamp") && !types.contains('"')
-}
-
 /// Times that look like those of another zone than UTC.
 fn odd_hours(raw: &RawLog, looked: &Looked) -> Option<String> {
     let all: u64 = looked.hours.values().sum();
@@ -314,22 +306,12 @@ fn odd_hours(raw: &RawLog, looked: &Looked) -> Option<String> {
     let (first, last) = (*common.first()?, *common.last()?);
     let (before, after) = (count(&|hour| hour < 0), count(&|hour| hour >= 24));
     let name = raw.log.name();
-    let time = if raw.log == Log::Clicks { "clicked_at" } else { "event_at" };
-    let columns = (0..raw.sources().len()).flat_map(|source| raw.columns_of(source));
-    let mut types = columns.filter(|column| column.ours == time).flat_map(|column| column.types);
-    if (after * 20 > all || before * 20 > all) && types.all(|kind| kind.contains('"')) {
-        return Some(format!(
-            "{name}: {} of the times are outside of their landing date. They name their zone, so they \
-             are right: are the folders named by local days? Rows have to lie in the folder of the UTC \
-             date on which they arrived",
-            share(before + after, all)
-        ));
-    }
     if after * 20 > all && last >= 24 {
         let hours = last - 23;
         return Some(format!(
             "{name}: {} of the times are after the end of their landing date, up to {hours} hours: \
-             are they local, and {hours} hours ahead of UTC? Rows more than an hour ahead are rejected",
+             are they local, and {hours} hours ahead of UTC? Rows more than an hour ahead are rejected. \
+             Or are the folders named by local days? They are those of UTC",
             share(after, all)
         ));
     }

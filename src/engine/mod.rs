@@ -177,6 +177,20 @@ impl Engine {
         self.session.sql_with_options(sql, read_only).await
     }
 
+    /// Plans a view of the job file over a table `raw` of these columns. Errors: names that are not
+    /// there; types that do not fit.
+    pub async fn plan_over(
+        &self,
+        sql: &str,
+        raw: &Schema,
+    ) -> datafusion::common::Result<LogicalPlan> {
+        let external = |error: anyhow::Error| DataFusionError::External(error.into());
+        let fork = self.fork().map_err(external)?;
+        let table = MemTable::try_new(Arc::new(raw.clone()), vec![Vec::new()])?;
+        fork.session.register_table(view::RAW, Arc::new(table))?;
+        fork.session.state().create_logical_plan(sql).await
+    }
+
     /// Plans a view of the job file over the rows of `raw`. Errors: names that are not there; types
     /// that do not fit.
     pub async fn plan_view(

@@ -50,6 +50,8 @@ pub struct DataFile {
     pub rows: Option<u64>,
     /// The rows to read. None: all.
     pub only: Option<RowSelection>,
+    /// Whether it is read at all. One that is not still has its number.
+    pub is_read: bool,
     /// Known bounds of columns. A file in which no row can match is not opened.
     pub bounds: Bounds,
 }
@@ -141,6 +143,9 @@ impl ParquetTable {
     }
 
     fn may_match(&self, file: &DataFile, filters: &[Expr]) -> bool {
+        if !file.is_read {
+            return false;
+        }
         let partition = self.scanned.table_partition_cols().first();
         let bounds = |column: &str| match partition.is_some_and(|known| known.name() == column) {
             true => file.partition.as_ref().map(|value| (value, value)),

@@ -155,7 +155,10 @@ fn columns_of(
             }
         }
     }
-    (mapped.len() == count).then_some(mapped)
+    let is_whole = mapped.len() == count;
+    // Our own name says nothing.
+    mapped.retain(|ours, theirs| ours != theirs);
+    is_whole.then_some(mapped)
 }
 
 fn view_of(reader: &mut Reader<'_>, key: &str, view: Value) -> Option<View> {

@@ -35,10 +35,11 @@ pub(super) fn nameable(listing: Bytes) -> Bytes {
 
 /// The nearest entry: where it begins, its element, and the element of its name.
 fn next_entry(text: &str) -> Option<(usize, &'static str, &'static str)> {
-    let entries = ENTRIES
-        .iter()
-        .filter_map(|(element, name)| Some((text.find(&format!("<{element}>"))?, *element, *name)));
-    entries.min_by_key(|(start, ..)| *start)
+    text.match_indices('<').find_map(|(start, _)| {
+        let tag = text[start + 1..].split_once('>')?.0;
+        let (element, name) = ENTRIES.iter().find(|(element, _)| *element == tag)?;
+        Some((start, *element, *name))
+    })
 }
 
 /// The text of an element.

@@ -19,7 +19,11 @@ pub const LOG: &str = "_delta_log";
 pub async fn list(source: &Source, wanted: impl Fn(NaiveDate) -> bool) -> Result<Listing, Stop> {
     let Source { location, layout, .. } = source;
     let files = live_files(location).await.map_err(|error| {
-        Stop::fix_one(format!("{location}: is a Delta table that cannot be read: {error:#}"))
+        if error.chain().any(|cause| cause.is::<object_store::Error>()) {
+            return error.context(format!("{location}: cannot read the log of the table")).into();
+        }
+        let cause = error.root_cause();
+        Stop::fix_one(format!("{location}: is a Delta table that cannot be read: {cause}"))
     })?;
     let columns = layout.partition_columns();
     let mut dates: BTreeMap<NaiveDate, Vec<(String, ObjectMeta)>> = BTreeMap::new();

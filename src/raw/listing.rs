@@ -120,20 +120,30 @@ pub async fn list(
 
 /// I3: the last hour landed, or a later one did. With a marker only the last hour counts.
 fn decide_landed(listing: &mut Listing, has_hours: bool, has_marker: bool) {
-    let follows = |date: &NaiveDate| {
+    let is_later = |date: &NaiveDate| {
         let next = listing.dates.get(&days::next(*date));
         has_hours && !has_marker && next.is_some_and(|next| !next.hours.is_empty())
     };
+    let first = listing.dates.keys().next().copied();
+    let quiet = listing.dates.keys().map(|date| days::minus(*date, 1));
+    let quiet: Vec<NaiveDate> = quiet
+        .filter(|date| first.is_some_and(|first| first <= *date))
+        .filter(|date| !listing.dates.contains_key(date) && is_later(date))
+        .collect();
+    // What lies there unread may be its rows (B5).
+    let is_in_doubt = |landing: &Landing| {
+        landing.files.is_empty() && landing.names.count + landing.folders.count > 0
+    };
+    let follows =
+        |date: &NaiveDate| is_later(date) && !listing.dates.get(date).is_some_and(is_in_doubt);
     let landed: Vec<NaiveDate> = listing
         .dates
         .iter()
         .filter(|(date, landing)| landing.hours.contains(&LAST_HOUR) || follows(date))
         .map(|(date, _)| *date)
         .collect();
-    for date in landed {
-        if let Some(landing) = listing.dates.get_mut(&date) {
-            landing.has_landed = true;
-        }
+    for date in landed.into_iter().chain(quiet) {
+        listing.dates.entry(date).or_default().has_landed = true;
     }
 }
 
@@ -297,7 +307,8 @@ fn note(
     }
     let is_marker = source.marker.as_deref() == Some(name.as_str());
     // Some tools mark a folder by an empty object of its name.
-    let is_folder = object.size == 0 && !is_marker && !is_hidden(&name) && !is_data(source, &name);
+    let is_named = !source.suffix.is_empty() && is_data(source, &name);
+    let is_folder = object.size == 0 && !is_marker && !is_hidden(&name) && !is_named;
     if is_folder {
         return;
     }
@@ -341,11 +352,12 @@ impl Listing {
             let folder = source.layout.folder_of(**date, None);
             let name = first.first.as_deref().unwrap_or_default();
             Some(format!(
-                "{location}: {objects} {} of {} landing {} not read, such as {folder}/{name}: \
+                "{location}: {objects} {} of {} landing {} {} not read, such as {folder}/{name}: \
                  {what}; {hint}",
                 if objects == 1 { "object" } else { "objects" },
                 found.len(),
-                if found.len() == 1 { "date is" } else { "dates are" },
+                if found.len() == 1 { "date" } else { "dates" },
+                if objects == 1 { "is" } else { "are" },
             ))
         };
         let ending = match source.suffix.as_str() {

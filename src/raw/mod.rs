@@ -223,7 +223,7 @@ impl RawLog {
             let files =
                 checked.iter().flat_map(|(date, files)| files.iter().map(|file| (*date, file)));
             let files: Vec<(NaiveDate, &RawFile)> = files.collect();
-            complaints.extend(self.unmapped(&files));
+            complaints.extend(self.unmapped(&files).await?);
             complaints.extend(self.view_troubles(&files).await?);
         }
         if complaints.is_empty() {
@@ -236,7 +236,7 @@ impl RawLog {
     }
 
     /// Names of the job file that no file of their source has (I1, B2).
-    fn unmapped(&self, files: &[(NaiveDate, &RawFile)]) -> Vec<String> {
+    async fn unmapped(&self, files: &[(NaiveDate, &RawFile)]) -> Result<Vec<String>> {
         let mut complaints = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
             let Shape::Columns(columns) = &source.shape else { continue };
@@ -244,7 +244,8 @@ impl RawLog {
             let own: Vec<&RawFile> = own.map(|(_, file)| *file).collect();
             let Some(first) = own.first() else { continue };
             for (ours, theirs) in columns {
-                if own.iter().all(|file| columns::find(file.schema.fields(), theirs).is_none()) {
+                let has = |file: &RawFile| columns::find(file.schema.fields(), theirs).is_some();
+                if !own.iter().any(|file| has(file)) && !self.some_other(number, has).await? {
                     let names: Vec<&str> =
                         first.schema.fields().iter().map(|field| field.name().as_str()).collect();
                     complaints.push(format!(
@@ -256,7 +257,20 @@ impl RawLog {
                 }
             }
         }
-        complaints
+        Ok(complaints)
+    }
+
+    /// Whether some of the newest other files of a source are so. Tonight's may lack a column.
+    async fn some_other(&self, source: usize, is_so: impl Fn(&RawFile) -> bool) -> Result<bool> {
+        const LOOKED_AT: usize = 8;
+        let landings = self.listings[source].dates.values().rev();
+        let newest = landings.filter_map(|landing| landing.files.last()).take(LOOKED_AT);
+        let newest: Vec<(String, ObjectMeta)> = newest.cloned().collect();
+        let read = in_parallel(newest, async |(path, meta)| {
+            let of = (source, &self.sources[source]);
+            Ok(columns::read_schema(of, self.log, path, meta).await?.ok())
+        });
+        Ok(read.await?.into_iter().flatten().any(|file| is_so(&file)))
     }
 
     /// Whether there is nothing to read of a landing date, or its schemas have been read.

@@ -13,7 +13,6 @@ use chrono::NaiveDate;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr_fn::binary_expr;
-use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, cast, lit};
 use datafusion::prelude::{DataFrame, col, ident};
 use futures::TryStreamExt;
@@ -35,8 +34,8 @@ use crate::view::{self, View};
 
 /// Where a row is: its file and its number within it.
 pub const ROW_AT: &str = "row_at";
-/// A row's landing date, its place and the verdict on its bytes, while it goes through a view.
-const CARRIED: [&str; 3] = ["#landed_on", "#row_at", "#is_bad_text"];
+/// A row's landing date and its place, while it goes through a view.
+const CARRIED: [&str; 2] = ["#landed_on", "#row_at"];
 
 /// Whether a row has a quantity that is not whole, and is null for that.
 const IS_UNFIT: &str = "is_unfit";
@@ -141,17 +140,29 @@ impl RawLog {
         rows: &[(i64, bool)],
     ) -> Result<DataFrame> {
         let mut union: Option<DataFrame> = None;
-        for (number, (date, file)) in (0..).zip(self.numbered(dates)) {
-            let first = number * ROWS_OF_A_FILE;
-            let begin = rows.partition_point(|(at, _)| *at < first);
-            let end = rows.partition_point(|(at, _)| *at < first + ROWS_OF_A_FILE);
+        let numbered = self.numbered(dates);
+        let mut at = 0;
+        while let Some((_, file)) = numbered.get(at) {
+            let is_alike = |other: &RawFile| is_read_alike(file, other);
+            let alike = numbered[at..].iter().take_while(|(_, other)| is_alike(other)).count();
+            let source = &self.sources[file.source];
             for is_whole in [true, false] {
-                let own = rows[begin..end].iter().filter(|(_, whole)| *whole == is_whole);
-                let own = own.map(|(at, _)| at - first);
-                let Some(only) = selection(own, file.rows)? else { continue };
-                let source = &self.sources[file.source];
-                let files = vec![DataFile { only: Some(only), ..data_file(file, date)? }];
-                let scan = scan(engine, &Alike { source, file, files, first: number })?;
+                let mut files = Vec::new();
+                for (number, (date, file)) in numbered.iter().enumerate().skip(at).take(alike) {
+                    let first = i64::try_from(number)? * ROWS_OF_A_FILE;
+                    let begin = rows.partition_point(|(at, _)| *at < first);
+                    let end = rows.partition_point(|(at, _)| *at < first + ROWS_OF_A_FILE);
+                    let own = rows[begin..end].iter().filter(|(_, whole)| *whole == is_whole);
+                    // A file without such rows keeps its number, and is not opened.
+                    let only = selection(own.map(|(at, _)| at - first), file.rows)?;
+                    let is_read = only.is_some();
+                    files.push(DataFile { only, is_read, ..data_file(file, *date)? });
+                }
+                if !files.iter().any(|file| file.is_read) {
+                    continue;
+                }
+                let first = i64::try_from(at)?;
+                let scan = scan(engine, &Alike { source, file, files, first })?;
                 let record = record_of(self.log, source, file, is_whole).alias("record");
                 let dt = ident(LANDED_ON).alias("dt");
                 let records = scan.select(vec![dt, row_at().alias(ROW_AT), record])?;
@@ -160,6 +171,7 @@ impl RawLog {
                     None => records,
                 });
             }
+            at += alike;
         }
         match union {
             Some(union) => Ok(union),
@@ -186,7 +198,8 @@ impl RawLog {
         reading: Reading<'_>,
     ) -> Result<Vec<String>> {
         let mut troubles = Vec::new();
-        for (date, file) in self.numbered(dates) {
+        let all = self.numbered(dates);
+        for (date, file) in all.iter().copied() {
             let source = &self.sources[file.source];
             let name = format!("{}/{}", source.location, relative(&source.location, &file.meta));
             let files = vec![data_file(file, date)?];
@@ -195,9 +208,15 @@ impl RawLog {
             let trouble = match tokio::spawn(decode(rows)).await {
                 Ok(Ok(rows)) if rows == file.rows => {
                     if let Some(view) = source.shape.view() {
-                        let own = [(date, file)];
-                        let rows = self.through_view(engine, view, &own, 0, reading).await?;
-                        let Err(error) = decode(rows).await else { continue };
+                        let names = columns_of_all(&all);
+                        let alike =
+                            Alike { source, file, files: vec![data_file(file, date)?], first: 0 };
+                        let rows = self.alike_through_view(engine, view, &alike, &names, reading);
+                        let decoded = match rows.await {
+                            Ok(rows) => decode(rows).await,
+                            Err(error) => Err(error),
+                        };
+                        let Err(error) = decoded else { continue };
                         let text =
                             format!("its rows do not go through view {}: {error}", view.file);
                         troubles.push(Trouble { file: name, text });
@@ -236,10 +255,13 @@ impl RawLog {
         let engine = Engine::new(&Tuning::default(), SqlOverrides::new())?;
         let mut troubles = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
-            let own: Vec<_> =
-                files.iter().filter(|(_, file)| file.source == number).copied().collect();
+            let own: Vec<_> = files
+                .iter()
+                .filter(|(_, file)| file.source == number && file.rows > 0)
+                .copied()
+                .collect();
             if let Some(view) = source.shape.view()
-                && own.iter().any(|(_, file)| file.rows > 0)
+                && !own.is_empty()
                 && let Err(error) = self.through_view(&engine, view, &own, 0, no_settings()).await
             {
                 troubles.push(format!("{}: view {}: {error:#}", source.location, view.file));
@@ -360,17 +382,11 @@ impl RawLog {
         first: i64,
         reading: Reading<'_>,
     ) -> Result<DataFrame> {
-        let columns = columns_of_all(files);
-        // Which columns the view uses is known once it is planned.
-        let fields =
-            columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
-        let mut fields: Vec<Field> = fields.filter(|field| field.name() != "dt").collect();
-        fields.push(Field::new("dt", DataType::Date32, false));
-        let nothing = engine.nothing(&Schema::new(fields))?;
-        let plan = engine.plan_view(&view.sql, nothing).await.map_err(plainly)?;
-        let used = view::columns_used(&plan)?;
+        let names = columns_of_all(files);
         let mut union: Option<DataFrame> = None;
         let mut at = 0;
+        // Files of other types are other tables to a view: what it reckons must not depend on which
+        // files are read together.
         while let Some((_, file)) = files.get(at) {
             let is_alike = |other: &RawFile| is_read_alike(file, other);
             let count = files[at..].iter().take_while(|(_, other)| is_alike(other)).count();
@@ -378,17 +394,38 @@ impl RawLog {
             let data = data.collect::<Result<Vec<_>>>()?;
             let source = &self.sources[file.source];
             let number = first + i64::try_from(at)?;
-            let scanned = scan(engine, &Alike { source, file, files: data, first: number })?;
-            let rows = scanned.select(own_columns(file, &columns, &used)?)?;
+            let alike = Alike { source, file, files: data, first: number };
+            let rows = self.alike_through_view(engine, view, &alike, &names, reading).await;
+            let of = if count == 1 { "" } else { " and others like it" };
+            let rows =
+                rows.with_context(|| format!("{}{of}", relative(&source.location, &file.meta)))?;
             union = Some(match union {
                 Some(union) => union.union(rows)?,
                 None => rows,
             });
             at += count;
         }
-        let raw = union.context("a view has files")?;
-        let plan = engine.plan_view(&view.sql, raw).await.map_err(plainly)?;
-        let plan = view::carrying(plan, &CARRIED)?;
+        union.context("a view has files")
+    }
+
+    /// The same of files with one schema. `names` are the columns of all files.
+    async fn alike_through_view(
+        &self,
+        engine: &Engine,
+        view: &View,
+        alike: &Alike<'_>,
+        names: &BTreeMap<String, DataType>,
+        reading: Reading<'_>,
+    ) -> Result<DataFrame> {
+        let mut columns = names.clone();
+        columns.extend(columns_of(alike.file));
+        columns.insert("dt".to_owned(), DataType::Date32);
+        let fields =
+            columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
+        let bare = Schema::new(fields.collect::<Vec<_>>());
+        let plan = engine.plan_over(&view.sql, &bare).await.map_err(plainly)?;
+        let raw = scan(engine, alike)?.select(own_columns(alike.file, &columns)?)?;
+        let plan = view::carrying(plan, raw.logical_plan(), &CARRIED)?;
         let selected = self.of_view(&plan, reading)?;
         Ok(engine.frame(plan).select(selected)?)
     }
@@ -405,7 +442,8 @@ impl RawLog {
             )
         };
         let carried = CARRIED.map(|name| found(name).map(|(column, _)| column));
-        let [Some(dt), Some(row_at), Some(is_bad_text)] = carried else { bail!("a row is lost") };
+        let [Some(dt), Some(row_at)] = carried else { bail!("a row is lost") };
+        let mut texts = Vec::new();
         let mut troubles = Vec::new();
         let mut is_unfit = lit(false);
         let mut selected = vec![dt.alias("dt")];
@@ -414,6 +452,10 @@ impl RawLog {
                 Some((column, data_type)) => match wanted.accepts(&data_type) {
                     Ok(()) => {
                         is_unfit = wanted.is_unfit(&column, &data_type)?.unwrap_or(is_unfit);
+                        if data_type.is_string() || columns::is_bytes(&data_type) {
+                            texts.push(column.clone());
+                            texts.push(text_of().call(vec![column.clone()]));
+                        }
                         wanted.expression(column, &data_type, reading.nobody)?
                     }
                     Err(wanted) => {
@@ -432,7 +474,7 @@ impl RawLog {
             selected.push(column.alias(*name));
         }
         ensure!(troubles.is_empty(), "{}", troubles.join("; "));
-        selected.push(is_bad_text.alias("is_bad_text"));
+        selected.push(is_bad(texts).alias("is_bad_text"));
         selected.push(is_unfit.alias(IS_UNFIT));
         selected.push(row_at.alias(ROW_AT));
         selected.push(lit(true).alias("has_own_names"));
@@ -476,6 +518,7 @@ fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
         partition: Some(date_value(date)),
         rows: Some(file.rows),
         only: None,
+        is_read: true,
         bounds: Bounds::new(),
     })
 }
@@ -515,60 +558,48 @@ fn column_of(file: &RawFile, found: &Found<'_>) -> Result<(Expr, DataType)> {
     })
 }
 
-/// The types of the columns of files, as a view sees them: texts are texts. Where files differ, the
-/// type that holds the values of all.
-fn columns_of_all(files: &[(NaiveDate, &RawFile)]) -> BTreeMap<String, DataType> {
-    let mut columns: BTreeMap<String, DataType> = BTreeMap::new();
-    for (_, file) in files {
-        for field in file.schema.fields() {
-            let found = match file.uuids.contains(field.name()) {
-                true => DataType::Utf8View,
-                false => readable_type(field.data_type()),
-            };
-            columns
-                .entry(field.name().clone())
-                .and_modify(|known| {
-                    if *known != found {
-                        let both = type_union_coercion(known, &found);
-                        *known = both.unwrap_or(DataType::Utf8View);
-                    }
-                })
-                .or_insert(found);
-        }
-    }
-    columns
+/// The columns of a file with their types, as a view sees them: texts are texts.
+fn columns_of(file: &RawFile) -> BTreeMap<String, DataType> {
+    let columns = file.schema.fields().iter().map(|field| {
+        let data_type = match file.uuids.contains(field.name()) {
+            true => DataType::Utf8View,
+            false => readable_type(field.data_type()),
+        };
+        (field.name().clone(), data_type)
+    });
+    columns.collect()
 }
 
-/// The columns of `raw`, with what is carried through a view. Only bytes that it uses can be bad.
-fn own_columns(
-    file: &RawFile,
-    columns: &BTreeMap<String, DataType>,
-    used: &BTreeSet<String>,
-) -> Result<Vec<Expr>> {
-    let mut bytes = Vec::new();
-    let mut selected = vec![ident(LANDED_ON).alias("dt"), ident(LANDED_ON).alias(CARRIED[0])];
-    for (name, wanted) in columns.iter().filter(|(name, _)| *name != "dt") {
-        let column = match columns::find(file.schema.fields(), name) {
-            Some(found) if found.names.len() == 1 => {
+/// The columns of files together, each with its type in the first that has it.
+fn columns_of_all(files: &[(NaiveDate, &RawFile)]) -> BTreeMap<String, DataType> {
+    let mut all = BTreeMap::new();
+    for (name, data_type) in files.iter().flat_map(|(_, file)| columns_of(file)) {
+        all.entry(name).or_insert(data_type);
+    }
+    all
+}
+
+/// The columns of `raw`, with what is carried through a view. Those that the file lacks are null.
+fn own_columns(file: &RawFile, columns: &BTreeMap<String, DataType>) -> Result<Vec<Expr>> {
+    let mut selected = Vec::new();
+    for (name, wanted) in columns {
+        let column = match file.schema.fields().find(name) {
+            _ if name == "dt" => ident(LANDED_ON),
+            Some((_, field)) => {
+                let names = vec![name.clone()];
+                let found = Found { names, data_type: field.data_type() };
                 let (column, data_type) = column_of(file, &found)?;
-                let readable_type = readable_type(&data_type);
-                let column = match readable_type == data_type {
+                match readable_type(&data_type) == data_type {
                     true => column,
-                    false => {
-                        if used.contains(name) {
-                            bytes.push(column.clone());
-                        }
-                        readable().call(vec![column])
-                    }
-                };
-                if &readable_type == wanted { column } else { cast(column, wanted.clone()) }
+                    false => readable().call(vec![column]),
+                }
             }
-            _ => cast(lit(ScalarValue::Null), wanted.clone()),
+            None => cast(lit(ScalarValue::Null), wanted.clone()),
         };
         selected.push(column.alias(name.as_str()));
     }
+    selected.push(ident(LANDED_ON).alias(CARRIED[0]));
     selected.push(row_at().alias(CARRIED[1]));
-    selected.push(is_bad(bytes).alias(CARRIED[2]));
     Ok(selected)
 }
 

@@ -199,13 +199,17 @@ async fn with_history(
     counts: &Counts,
 ) -> Result<BTreeMap<NaiveDate, u64>, Stop> {
     let mut rows = counts.raw.clone();
+    // What lies there of a date that has not landed says nothing about what is usual.
+    let raw = &workspace.plan.log(log).raw;
+    rows.retain(|dt, _| touched.contains(dt) || !raw.is_there(*dt) || raw.has_landed(*dt));
     let (Some(first), Some(last)) = (touched.first(), touched.last()) else { return Ok(rows) };
     // As many clean dates are enough, so only what landed after the earliest of these is asked for.
     let enough = rows.range(..first).rev().nth(USUAL_DATES - 1).map(|(dt, _)| *dt);
     let is_wanted = |dt: NaiveDate| dt < *last && !rows.contains_key(&dt);
     let (from, as_of) = (enough.map(days::next), workspace.request.as_of);
     let mut further = RawLog::list(log, workspace.job.log(log), from, as_of, is_wanted).await?;
-    let landed = further.dates();
+    let landed: BTreeSet<NaiveDate> =
+        further.dates().into_iter().filter(|dt| further.has_landed(*dt)).collect();
     let near = landed.range(..first).rev().take(USUAL_DATES);
     let near: BTreeSet<NaiveDate> = near.chain(landed.range(first..)).copied().collect();
     let complaints = further.validate_schemas(&near).await?;

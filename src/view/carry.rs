@@ -1,33 +1,29 @@
 //! Carries columns that a view does not know through it: which raw row each of its rows is made of.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use datafusion::common::Column;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, SubqueryAlias, Union, Unnest};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias, Union, Unnest,
+};
 
-use super::RAW;
-
-/// The plan of a view with the columns `carried` of `raw` as its last ones. Errors: the plan does
-/// what [`super::refusals`] does not allow.
-pub fn carrying(plan: LogicalPlan, carried: &[&str]) -> Result<LogicalPlan> {
+/// The plan of a view over `raw` in place of the bare table that it was planned over, with the columns
+/// `carried` of `raw` as its last ones. Errors: the plan does what [`super::refusals`] does not allow.
+pub fn carrying(plan: LogicalPlan, raw: &LogicalPlan, carried: &[&str]) -> Result<LogicalPlan> {
     Ok(match plan {
-        LogicalPlan::SubqueryAlias(alias) if alias.alias.table() == RAW => {
-            LogicalPlan::SubqueryAlias(alias)
+        LogicalPlan::TableScan(scan) => {
+            LogicalPlanBuilder::from(raw.clone()).alias(scan.table_name)?.build()?
         }
-        LogicalPlan::TableScan(scan) => LogicalPlan::TableScan(scan),
         LogicalPlan::SubqueryAlias(alias) => {
-            let input = carrying(Arc::unwrap_or_clone(alias.input), carried)?;
+            let input = carrying(Arc::unwrap_or_clone(alias.input), raw, carried)?;
             LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input), alias.alias)?)
         }
         LogicalPlan::Filter(mut filter) => {
-            filter.input = Arc::new(carrying(Arc::unwrap_or_clone(filter.input), carried)?);
+            filter.input = Arc::new(carrying(Arc::unwrap_or_clone(filter.input), raw, carried)?);
             LogicalPlan::Filter(filter)
         }
         LogicalPlan::Projection(projection) => {
-            let input = carrying(Arc::unwrap_or_clone(projection.input), carried)?;
+            let input = carrying(Arc::unwrap_or_clone(projection.input), raw, carried)?;
             let is_carried = |expression: &Expr| match expression {
                 Expr::Column(column) => carried.contains(&column.name.as_str()),
                 _ => false,
@@ -41,7 +37,7 @@ pub fn carrying(plan: LogicalPlan, carried: &[&str]) -> Result<LogicalPlan> {
             LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(input))?)
         }
         LogicalPlan::Unnest(unnest) => {
-            let input = carrying(Arc::unwrap_or_clone(unnest.input), carried)?;
+            let input = carrying(Arc::unwrap_or_clone(unnest.input), raw, carried)?;
             LogicalPlan::Unnest(Unnest::try_new(
                 Arc::new(input),
                 unnest.exec_columns,
@@ -52,23 +48,9 @@ pub fn carrying(plan: LogicalPlan, carried: &[&str]) -> Result<LogicalPlan> {
             let inputs = union
                 .inputs
                 .into_iter()
-                .map(|input| Ok(Arc::new(carrying(Arc::unwrap_or_clone(input), carried)?)));
+                .map(|input| Ok(Arc::new(carrying(Arc::unwrap_or_clone(input), raw, carried)?)));
             LogicalPlan::Union(Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)?)
         }
         other => bail!("has {}", other.display()),
     })
-}
-
-/// The columns of `raw` that a view reads.
-pub fn columns_used(plan: &LogicalPlan) -> Result<BTreeSet<String>> {
-    let mut used = BTreeSet::new();
-    plan.apply(|node| {
-        for expression in node.expressions() {
-            used.extend(
-                expression.column_refs().into_iter().map(|Column { name, .. }| name.clone()),
-            );
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(used)
 }

@@ -6,7 +6,7 @@
 mod carry;
 mod refused;
 
-pub use carry::{carrying, columns_used};
+pub use carry::carrying;
 pub use refused::refusals;
 
 /// The text of a view.

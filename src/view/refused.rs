@@ -108,8 +108,11 @@ impl Found {
             self.refuse(joins());
         }
         match &from.relation {
+            TableFactor::Table { sample: Some(_), .. } => {
+                self.refuse("has TABLESAMPLE: every row that goes in counts".to_owned());
+            }
             TableFactor::Table { name, args: None, .. } => {
-                let table = name.to_string();
+                let table = name_of(name);
                 if !table.eq_ignore_ascii_case(RAW) && !known.contains(&table.to_lowercase()) {
                     self.refuse(format!("reads the table {table}: only {RAW} is there"));
                 }

@@ -220,6 +220,7 @@ impl Table {
             .filter(|(_, _, rows, ..)| *rows != Some(0))
             .map(|(path, size, rows, date, bounds)| DataFile {
                 only: None,
+                is_read: true,
                 path: Path::from_iter(
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),

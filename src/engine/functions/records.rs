@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewBuilder};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use serde_json::{Map, Value};
 
-use super::texts::readable_array;
+use super::texts::{ESCAPE, readable_array};
 
 /// Under this name a record has the columns of the rules, where the log has others.
 const READING: &str = "lookback";
@@ -65,18 +66,34 @@ impl ScalarUDFImpl for RawRecord {
     }
 }
 
-/// The values of a column as JSON.
+/// The values of a column as JSON. What has no such form is told as it can be: a rejected row stops
+/// no run.
 fn values_of(column: &ArrayRef) -> Result<Vec<Value>> {
-    let column = readable_array(column)?;
-    let column = match column.data_type() {
-        found if found.is_nested() => return nested_values(&column),
+    let column = readable_array(column, ESCAPE)?;
+    let found = match column.data_type() {
+        found if found.is_nested() => nested_values(&column),
         DataType::Timestamp(unit, None) => {
-            cast(&column, &DataType::Timestamp(*unit, Some("UTC".into())))?
+            texts_of(&cast(&column, &DataType::Timestamp(*unit, Some("UTC".into())))?)
         }
-        DataType::FixedSizeBinary(_) => readable_array(&cast(&column, &DataType::Binary)?)?,
-        _ => column,
+        DataType::FixedSizeBinary(_) => {
+            texts_of(&readable_array(&cast(&column, &DataType::Binary)?, ESCAPE)?)
+        }
+        _ => texts_of(&column),
     };
-    let texts = cast(&column, &DataType::Utf8View)?;
+    found.or_else(|_| {
+        let options = FormatOptions::default().with_display_error(true);
+        let shown = ArrayFormatter::try_new(&column, &options)?;
+        let value = |row| match column.is_null(row) {
+            true => Value::Null,
+            false => shown.value(row).to_string().into(),
+        };
+        Ok((0..column.len()).map(value).collect())
+    })
+}
+
+fn texts_of(column: &ArrayRef) -> Result<Vec<Value>> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let texts = cast_with_options(column, &DataType::Utf8View, &strict)?;
     Ok(texts.as_string_view().iter().map(Value::from).collect())
 }
 
@@ -208,9 +225,8 @@ impl ScalarUDFImpl for JsonText {
             let object =
                 object.map(serde_json::from_str::<Value>).and_then(std::result::Result::ok);
             let text = object.as_ref().and_then(|object| {
-                let object =
-                    object.get(READING).filter(|reading| reading.is_object()).unwrap_or(object);
-                object.get(name)?.as_str().filter(|text| !text.is_empty())
+                let read = object.get(READING).and_then(|reading| reading.get(name));
+                read.or_else(|| object.get(name))?.as_str().filter(|text| !text.is_empty())
             });
             texts.append_option(text);
         }

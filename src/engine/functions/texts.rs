@@ -22,14 +22,13 @@ pub fn text_of() -> ScalarUDF {
 }
 
 /// `is_bad_text(column, text, …)`: whether the bytes in any of these columns are no UTF-8. Each
-/// column is followed by what [`text_of`] makes of it, so that nothing is looked at twice. Columns
-/// that are no bytes, such as structs, may stand for their texts: they are looked at.
+/// column is followed by what [`text_of`] makes of it, so that nothing is looked at twice.
 pub fn is_bad_text() -> ScalarUDF {
     ScalarUDF::from(Texts::new(Kind::IsBadText))
 }
 
-/// `readable(column)`: the same column with texts in place of bytes, also within structs and lists.
-/// Bytes that are no UTF-8 are written as `\xE9`.
+/// `readable(column)`: the same column with texts in place of bytes, also within structs and lists, for
+/// a view. Bytes that are no UTF-8 are marked, and [`text_of`] knows the mark.
 pub fn readable() -> ScalarUDF {
     ScalarUDF::from(Texts::new(Kind::Readable))
 }
@@ -38,6 +37,11 @@ pub fn readable() -> ScalarUDF {
 pub fn uuid_text() -> ScalarUDF {
     ScalarUDF::from(Texts::new(Kind::UuidText))
 }
+
+/// Written before the number of a byte that is no UTF-8, in what people read.
+pub const ESCAPE: &str = "\\x";
+/// The same in a view: no text has it, for it is no character.
+const MARK: &str = "\u{10FFFF}";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -87,7 +91,7 @@ impl ScalarUDFImpl for Texts {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let array: ArrayRef = match (self.kind, columns.as_slice()) {
             (Kind::IsBadText, columns) => Arc::new(bad_texts(columns, rows)?),
-            (Kind::Readable, [column]) => readable_array(column)?,
+            (Kind::Readable, [column]) => readable_array(column, MARK)?,
             (Kind::UuidText, [column]) => Arc::new(uuids(column)),
             (Kind::TextOf, [column]) => Arc::new(without_empty(&texts(column)?)?),
             _ => return exec_err!("{} wants one column", self.name()),
@@ -98,21 +102,31 @@ impl ScalarUDFImpl for Texts {
 
 /// The column as texts, null where bytes are no UTF-8.
 fn texts(column: &ArrayRef) -> Result<StringViewArray> {
-    let column = match column.data_type() {
-        DataType::FixedSizeBinary(_) => &cast(column, &DataType::Binary)?,
-        _ => column,
+    let Some(bytes) = as_bytes(column)? else {
+        let texts = cast(column, &DataType::Utf8View)?.as_string_view().clone();
+        // Only a view gives texts, and marks what was bad in them.
+        let is_marked = |text: &str| column.data_type().is_string() && text.contains(MARK);
+        return Ok(match texts.iter().flatten().any(is_marked) {
+            true => texts.iter().map(|text| text.filter(|text| !is_marked(text))).collect(),
+            false => texts,
+        });
     };
-    let column = match column.data_type() {
-        found if is_bytes(found) => cast(column, &DataType::BinaryView)?,
-        _ => return Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone()),
-    };
-    let bytes = column.as_binary_view();
     Ok(match bytes.clone().to_string_view() {
         Ok(texts) => texts,
         Err(_) => {
             bytes.iter().map(|bytes| bytes.and_then(|bytes| str::from_utf8(bytes).ok())).collect()
         }
     })
+}
+
+/// Columns of bytes. None for others.
+fn as_bytes(column: &ArrayRef) -> Result<Option<BinaryViewArray>> {
+    let column = match column.data_type() {
+        DataType::FixedSizeBinary(_) => &cast(column, &DataType::Binary)?,
+        found if is_bytes(found) => column,
+        _ => return Ok(None),
+    };
+    Ok(Some(cast(column, &DataType::BinaryView)?.as_binary_view().clone()))
 }
 
 fn uuids(column: &ArrayRef) -> StringViewArray {
@@ -137,41 +151,23 @@ fn without_empty(texts: &StringViewArray) -> Result<StringViewArray> {
 fn bad_texts(columns: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
     let mut is_bad = vec![false; rows];
     for pair in columns.chunks(2) {
-        match pair {
-            [bytes, text] if is_bytes(bytes.data_type()) && text.data_type().is_string() => {
-                let bytes = cast(bytes, &DataType::BinaryView)?;
-                let bytes = bytes.as_binary_view();
-                // The low half of a view is the length.
-                let is_text = |row: usize| bytes.is_valid(row) && bytes.views()[row] as u32 != 0;
-                if text.null_count() == 0 {
-                    continue;
-                }
-                for (row, is_bad) in is_bad.iter_mut().enumerate() {
-                    *is_bad |= text.is_null(row) && is_text(row);
-                }
+        let [column, text] = pair else { return exec_err!("is_bad_text wants columns and texts") };
+        if text.null_count() == 0 {
+            continue;
+        }
+        // What is there and no text is bad.
+        let has_some: Box<dyn Fn(usize) -> bool> = match as_bytes(column)? {
+            Some(bytes) => Box::new(move |row| bytes.is_valid(row) && !bytes.value(row).is_empty()),
+            None => {
+                let texts = cast(column, &DataType::Utf8View)?.as_string_view().clone();
+                Box::new(move |row| texts.is_valid(row) && !texts.value(row).is_empty())
             }
-            _ => pair.iter().try_for_each(|column| mark_bad(column, &mut is_bad))?,
+        };
+        for (row, is_bad) in is_bad.iter_mut().enumerate() {
+            *is_bad |= text.is_null(row) && has_some(row);
         }
     }
     Ok(BooleanArray::from(is_bad))
-}
-
-fn mark_bad(column: &ArrayRef, is_bad: &mut [bool]) -> Result<()> {
-    if let Some(fields) = column.as_struct_opt() {
-        return fields.columns().iter().try_for_each(|field| mark_bad(field, is_bad));
-    }
-    if !is_bytes(column.data_type()) {
-        return Ok(());
-    }
-    let column = cast(column, &DataType::BinaryView)?;
-    let bytes: &BinaryViewArray = column.as_binary_view();
-    if bytes.clone().to_string_view().is_ok() {
-        return Ok(());
-    }
-    for (bytes, is_bad) in bytes.iter().zip(is_bad) {
-        *is_bad |= bytes.is_some_and(|bytes| str::from_utf8(bytes).is_err());
-    }
-    Ok(())
 }
 
 fn is_bytes(found: &DataType) -> bool {
@@ -194,58 +190,59 @@ pub fn readable_type(found: &DataType) -> DataType {
     }
 }
 
-/// The column with texts in place of bytes. Bytes that are no UTF-8 are escaped.
-pub fn readable_array(column: &ArrayRef) -> Result<ArrayRef> {
+/// The column with texts in place of bytes. `mark` comes before the number of a byte that is no UTF-8.
+pub fn readable_array(column: &ArrayRef, mark: &str) -> Result<ArrayRef> {
     let wanted = readable_type(column.data_type());
     Ok(match (column.data_type(), &wanted) {
         (found, _) if is_bytes(found) => {
             let bytes = cast(column, &DataType::BinaryView)?;
-            Arc::new(escaped(bytes.as_binary_view()))
+            Arc::new(escaped(bytes.as_binary_view(), mark))
         }
         (_, DataType::Struct(fields)) => {
             let found = column.as_struct();
-            let columns = found.columns().iter().map(readable_array).collect::<Result<_>>()?;
+            let columns =
+                found.columns().iter().map(|of| readable_array(of, mark)).collect::<Result<_>>()?;
             let nulls = found.nulls().cloned();
             Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, found.len())?)
         }
         (_, DataType::List(field)) => {
             let (_, offsets, values, nulls) = column.as_list::<i32>().clone().into_parts();
-            let values = readable_array(&values)?;
+            let values = readable_array(&values, mark)?;
             Arc::new(GenericListArray::<i32>::try_new(field.clone(), offsets, values, nulls)?)
         }
         (_, DataType::LargeList(field)) => {
             let (_, offsets, values, nulls) = column.as_list::<i64>().clone().into_parts();
-            let values = readable_array(&values)?;
+            let values = readable_array(&values, mark)?;
             Arc::new(GenericListArray::<i64>::try_new(field.clone(), offsets, values, nulls)?)
         }
         (_, DataType::Map(field, is_sorted)) => {
             let (_, offsets, entries, nulls, _) = column.as_map().clone().into_parts();
             let entries: ArrayRef = Arc::new(entries);
-            let entries = readable_array(&entries)?.as_struct().clone();
+            let entries = readable_array(&entries, mark)?.as_struct().clone();
             Arc::new(MapArray::try_new(field.clone(), offsets, entries, nulls, *is_sorted)?)
         }
         _ => make_array(column.to_data()),
     })
 }
 
-fn escaped(bytes: &BinaryViewArray) -> StringViewArray {
+fn escaped(bytes: &BinaryViewArray, mark: &str) -> StringViewArray {
     if let Ok(texts) = bytes.clone().to_string_view() {
         return texts;
     }
     let mut texts = StringViewBuilder::with_capacity(bytes.len());
     for bytes in bytes {
-        texts.append_option(bytes.map(escape));
+        texts.append_option(bytes.map(|bytes| escape(bytes, mark)));
     }
     texts.finish()
 }
 
-/// Bytes as text: `\xE9` for each that is no UTF-8.
-fn escape(bytes: &[u8]) -> String {
+/// Bytes as text, with a mark and a number for each that is no UTF-8.
+fn escape(bytes: &[u8], mark: &str) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02X}");
+            let _ = write!(text, "{mark}{byte:02X}");
         }
     }
     text
@@ -267,11 +264,9 @@ mod tests {
         let texts = without_empty(&texts(&bytes).unwrap()).unwrap();
         assert_eq!(texts.iter().collect::<Vec<_>>(), [Some("café"), None, None, None]);
         let text: ArrayRef = Arc::new(texts.clone());
-        for columns in [vec![bytes.clone()], vec![bytes.clone(), text]] {
-            let is_bad = bad_texts(&columns, 4).unwrap();
-            assert_eq!(is_bad, BooleanArray::from(vec![false, true, false, false]));
-        }
-        let readable = readable_array(&bytes).unwrap();
+        let is_bad = bad_texts(&[bytes.clone(), text], 4).unwrap();
+        assert_eq!(is_bad, BooleanArray::from(vec![false, true, false, false]));
+        let readable = readable_array(&bytes, ESCAPE).unwrap();
         let expected = [Some("café"), Some("caf\\xE9 au lait"), None, Some("")];
         assert_eq!(readable.as_string_view().iter().collect::<Vec<_>>(), expected);
     }
@@ -280,7 +275,7 @@ mod tests {
     fn bytes_within_structs_become_texts() {
         let fields = Fields::from(vec![Field::new("id", DataType::BinaryView, true)]);
         let inner = StructArray::new(fields, vec![column(vec![Some(b"a"), Some(b"\xff")])], None);
-        let readable = readable_array(&(Arc::new(inner) as ArrayRef)).unwrap();
+        let readable = readable_array(&(Arc::new(inner) as ArrayRef), ESCAPE).unwrap();
         let ids = readable.as_struct().column(0).as_string_view();
         assert_eq!(ids.iter().collect::<Vec<_>>(), [Some("a"), Some("\\xFF")]);
     }

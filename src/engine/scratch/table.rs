@@ -129,6 +129,7 @@ fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
     let external = |error: object_store::path::Error| DataFusionError::External(Box::new(error));
     Ok(DataFile {
         only: None,
+        is_read: true,
         path: Path::from_absolute_path(path).map_err(external)?,
         size: std::fs::metadata(path)?.len(),
         partition: None,

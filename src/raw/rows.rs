@@ -417,9 +417,14 @@ impl RawLog {
         names: &BTreeMap<String, DataType>,
         reading: Reading<'_>,
     ) -> Result<DataFrame> {
-        let mut columns = names.clone();
-        columns.extend(columns_of(alike.file));
-        columns.insert("dt".to_owned(), DataType::Date32);
+        // In the order of the file, for `select *`.
+        let own: Vec<(String, DataType)> = columns_of(alike.file);
+        let is_absent = |name: &String| !own.iter().any(|(known, _)| known == name);
+        let absent = names.iter().filter(|(name, _)| is_absent(name));
+        let absent = absent.map(|(name, data_type)| (name.clone(), data_type.clone()));
+        let mut columns: Vec<(String, DataType)> = own.iter().cloned().chain(absent).collect();
+        columns.retain(|(name, _)| name != "dt");
+        columns.push(("dt".to_owned(), DataType::Date32));
         let fields =
             columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
         let bare = Schema::new(fields.collect::<Vec<_>>());
@@ -559,7 +564,7 @@ fn column_of(file: &RawFile, found: &Found<'_>) -> Result<(Expr, DataType)> {
 }
 
 /// The columns of a file with their types, as a view sees them: texts are texts.
-fn columns_of(file: &RawFile) -> BTreeMap<String, DataType> {
+fn columns_of(file: &RawFile) -> Vec<(String, DataType)> {
     let columns = file.schema.fields().iter().map(|field| {
         let data_type = match file.uuids.contains(field.name()) {
             true => DataType::Utf8View,
@@ -580,7 +585,7 @@ fn columns_of_all(files: &[(NaiveDate, &RawFile)]) -> BTreeMap<String, DataType>
 }
 
 /// The columns of `raw`, with what is carried through a view. Those that the file lacks are null.
-fn own_columns(file: &RawFile, columns: &BTreeMap<String, DataType>) -> Result<Vec<Expr>> {
+fn own_columns(file: &RawFile, columns: &[(String, DataType)]) -> Result<Vec<Expr>> {
     let mut selected = Vec::new();
     for (name, wanted) in columns {
         let column = match file.schema.fields().find(name) {

@@ -114,6 +114,7 @@ pub async fn look(
             Log::Orders => figures.orders = looked,
         }
     }
+    figures.example_url = figures.example_url.as_deref().map(shown);
     reference.register(&engine, warehouse).await?;
     ask(&engine, job, &mut figures).await?;
     Ok(Some(figures))
@@ -191,7 +192,10 @@ fn count_formats(job: &Job, batch: &RecordBatch, figures: &mut Figures) -> Resul
             Some(format) => figures.formats[format] += 1,
             None => {
                 figures.no_format += 1;
-                figures.example_url.get_or_insert_with(|| shown(url));
+                // The least, whatever the order in which rows come.
+                if figures.example_url.as_deref().is_none_or(|known| url < known) {
+                    figures.example_url = Some(url.to_owned());
+                }
             }
         }
     }

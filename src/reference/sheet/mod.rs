@@ -19,7 +19,6 @@ use arrow::datatypes::{DataType, Field};
 use bytes::Bytes;
 
 use self::csv::Csv;
-pub use self::names::is_invisible;
 use self::names::{Remedy, Wanted};
 use self::parquet::{Parquet, Steps};
 use super::complaints::Complaints;

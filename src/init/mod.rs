@@ -8,6 +8,7 @@ mod folders;
 mod guess;
 mod links;
 mod names;
+mod score;
 mod template;
 
 use std::fmt::{self, Write as _};

@@ -214,6 +214,11 @@ impl Location {
     }
 }
 
+/// Whether an error comes from a store, and not from what it holds.
+pub fn is_of_store(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Error>())
+}
+
 /// Runs `work` for each item, 64 at a time. Results are in the order of `items`. For many small
 /// requests. Errors: the first of `work`.
 pub async fn in_parallel<I, T, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>>

@@ -7,6 +7,7 @@ use object_store::ObjectMeta;
 
 use super::listing::Listing;
 use super::source::Source;
+use crate::location::is_of_store;
 use crate::stop::Stop;
 use crate::warehouse::live_files;
 
@@ -19,7 +20,7 @@ pub const LOG: &str = "_delta_log";
 pub async fn list(source: &Source, wanted: impl Fn(NaiveDate) -> bool) -> Result<Listing, Stop> {
     let Source { location, layout, .. } = source;
     let files = live_files(location).await.map_err(|error| {
-        if error.chain().any(|cause| cause.is::<object_store::Error>()) {
+        if is_of_store(&error) {
             return error.context(format!("{location}: cannot read the log of the table")).into();
         }
         let cause = error.root_cause();

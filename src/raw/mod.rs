@@ -3,6 +3,7 @@
 //!
 //! Refuses to know which rows are valid: SQL decides that.
 
+mod broken;
 mod columns;
 mod delta;
 mod found;
@@ -10,9 +11,13 @@ mod guard;
 mod layout;
 mod link_key;
 mod listing;
+mod records;
 mod rows;
 mod sample;
+mod scan;
+mod schema;
 mod source;
+mod through_view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +32,6 @@ use object_store::ObjectMeta;
 use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
 use crate::stop::Stop;
-use columns::Trouble;
 pub use found::FoundColumn;
 pub use guard::{has_encrypted_columns, mended};
 pub use layout::{DEFAULT as DEFAULT_LAYOUT, Layout};
@@ -35,6 +39,7 @@ pub use link_key::{LinkFormats, link_key};
 use listing::{Landing, Listing};
 pub use rows::Reading;
 pub use sample::{Sample, sample};
+use schema::Trouble;
 pub use source::{Shape, Source};
 
 /// Which of the two logs.
@@ -208,7 +213,7 @@ impl RawLog {
         let sources = &self.sources;
         let read = in_parallel(unchecked, async |(date, number, path, meta)| {
             let source = (number, &sources[number]);
-            Ok((date, columns::read_schema(source, log, path, meta).await?))
+            Ok((date, schema::read_schema(source, log, path, meta).await?))
         });
         let mut troubles = Vec::new();
         let mut checked: BTreeMap<NaiveDate, Vec<RawFile>> = BTreeMap::new();
@@ -268,7 +273,7 @@ impl RawLog {
         let newest: Vec<(String, ObjectMeta)> = newest.cloned().collect();
         let read = in_parallel(newest, async |(path, meta)| {
             let of = (source, &self.sources[source]);
-            Ok(columns::read_schema(of, self.log, path, meta).await?.ok())
+            Ok(schema::read_schema(of, self.log, path, meta).await?.ok())
         });
         Ok(read.await?.into_iter().flatten().any(|file| is_so(&file)))
     }

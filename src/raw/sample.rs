@@ -15,7 +15,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::columns::Held;
+use super::schema::Held;
 use super::{guard, relative};
 use crate::engine::footer;
 use crate::location::Location;

@@ -6,6 +6,7 @@
 //! is in force for a click or an order.
 
 mod changes;
+mod columns;
 mod complaints;
 mod repeats;
 mod sheet;
@@ -190,7 +191,7 @@ fn source_of<'a>(job: &'a Job, name: &str) -> Option<&'a TableSource> {
 
 /// The columns of a reference table, by the name that the job file has for it.
 pub fn column_names(name: &str) -> Vec<&'static str> {
-    table::wanted(name).into_iter().map(|(column, _)| column).collect()
+    columns::wanted(name).into_iter().map(|(column, _)| column).collect()
 }
 
 fn model_of(name: &str) -> Result<&'static Model> {
@@ -316,7 +317,7 @@ async fn read(
     let engine = Engine::new(&Tuning { partitions: 1, ..Tuning::default() }, SqlOverrides::new())?;
     // In a separate thread, because bytes may make the decoder panic: it is a bad file.
     let read = move || {
-        let opened = Sheet::open(&engine, &location, content, &shape, &table::wanted(name));
+        let opened = Sheet::open(&engine, &location, content, &shape, &columns::wanted(name));
         let sheet = match opened {
             Ok(sheet) => sheet,
             Err(complaints) => return Ok(Err(complaints.texts().collect())),

@@ -12,7 +12,7 @@ use super::sheet::{Constants, Content, Ending, FileContent, ending_of};
 use super::{TABLES, TableSource, source_of};
 use crate::engine::footer;
 use crate::job::Job;
-use crate::location::{Location, in_parallel};
+use crate::location::{Location, in_parallel, is_of_store};
 use crate::warehouse::{SourceFile, live_files};
 
 /// A change of how files are read. A file that was read in another way is read again.
@@ -246,7 +246,7 @@ async fn find_delta(
     }
     let live = match live_files(location).await {
         Ok(live) => live,
-        Err(error) if error.chain().any(|cause| cause.is::<Error>()) => {
+        Err(error) if is_of_store(&error) => {
             return Err(error.context(format!("{location}: cannot read the Delta table")));
         }
         Err(error) => {

@@ -10,102 +10,17 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
 };
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
 use chrono_tz::Tz;
 
+use super::columns::Kind::{Date, FxRate, Id, Instant, OptionalId, Rate, Scope, Text};
+use super::columns::{Column, columns, fault_of_id, key};
 use super::complaints::Complaints;
 use super::repeats::{Repeats, validity};
-use super::sheet::Presence::{self, Optional, Required};
 use super::sheet::{Piece, Sheet};
 use super::values::{self, Values};
 use crate::engine::functions::hash64::hashes;
-
-/// A column: its name, what it holds, and whether a file must have it.
-type Column = (&'static str, Kind, Presence);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A key, or whose row it is: never empty, without blanks around it.
-    Id,
-    /// Likewise, but it may be empty.
-    OptionalId,
-    /// Any text, or none.
-    Text,
-    /// What a rate is for.
-    Scope,
-    /// An end of a validity.
-    Instant,
-    Date,
-    /// A commission rate, from 0 to 1.
-    Rate,
-    FxRate,
-}
-
-use Kind::{Date, FxRate, Id, Instant, OptionalId, Rate, Scope, Text};
-
-impl Kind {
-    fn data_type(self) -> DataType {
-        match self {
-            Id | OptionalId | Text | Scope => DataType::Utf8View,
-            Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            Date => DataType::Date32,
-            Rate => DataType::Decimal128(9, 6),
-            FxRate => DataType::Decimal128(18, 8),
-        }
-    }
-}
-
-/// The columns of each reference table, in the order of `docs/rules.md`.
-fn columns(table: &str) -> &'static [Column] {
-    match table {
-        "links" => &[
-            ("link_key", Id, Required),
-            ("publisher_id", Id, Required),
-            ("tracking_id", Text, Optional),
-            ("valid_from", Instant, Required),
-            ("valid_to", Instant, Required),
-        ],
-        "stores" => &[
-            ("store_id", Id, Required),
-            ("joined_at", Instant, Required),
-            ("left_at", Instant, Required),
-        ],
-        "rates" => &[
-            ("scope", Scope, Required),
-            ("scope_id", Id, Required),
-            ("store_id", OptionalId, Optional),
-            ("rate", Rate, Required),
-            ("valid_from", Instant, Required),
-            ("valid_to", Instant, Required),
-        ],
-        "fx_rates" => {
-            &[("currency", Id, Required), ("rate_date", Date, Required), ("rate", FxRate, Required)]
-        }
-        _ => &[
-            ("visitor_id", Id, Required),
-            ("buyer_id", Id, Required),
-            ("valid_from", Instant, Optional),
-            ("valid_to", Instant, Optional),
-        ],
-    }
-}
-
-/// The columns that a file of the table is searched for.
-pub fn wanted(table: &str) -> Vec<(&'static str, Presence)> {
-    columns(table).iter().map(|(name, _, presence)| (*name, *presence)).collect()
-}
-
-/// The columns that are the key of a row; they are the table's first.
-fn key(table: &str) -> &'static [&'static str] {
-    match table {
-        "links" => &["link_key"],
-        "stores" => &["store_id"],
-        "rates" => &["scope", "scope_id", "store_id"],
-        "fx_rates" => &["currency", "rate_date"],
-        _ => &["visitor_id"],
-    }
-}
 
 /// A checked table. Its rows are decoded when they are asked for.
 #[derive(Debug, Clone)]
@@ -354,19 +269,6 @@ impl Table {
     }
 }
 
-impl Kind {
-    /// What is wrong with a value of another kind.
-    fn fault(self) -> &'static str {
-        match self {
-            Instant => "is no time; write it like 2026-01-31T12:00:00Z",
-            Date => "is no date; write it like 2026-01-31",
-            Rate => "is not from 0 to 1 with at most 6 decimals",
-            FxRate => "is not positive with at most 8 decimals (and 10 digits before the point)",
-            _ => "is no text",
-        }
-    }
-}
-
 /// The hashes that are there more than once.
 fn of_several(mut hashes: Vec<u64>) -> HashSet<u64> {
     hashes.sort_unstable();
@@ -386,41 +288,6 @@ fn written(column: &ArrayRef, row: usize) -> String {
     let text = (!column.is_null(row)).then(|| array_value_to_string(column, row));
     let text = text.and_then(Result::ok).filter(|text| !text.is_empty());
     text.unwrap_or_else(|| "(empty)".to_owned())
-}
-
-/// Words by which programs write that there is no value.
-const NOTHING: [&str; 12] = [
-    "NULL",
-    "Null",
-    "null",
-    "\\N",
-    "None",
-    "NaN",
-    "nan",
-    "NaT",
-    "<NA>",
-    "#N/A",
-    "N/A",
-    "undefined",
-];
-
-/// What is wrong with a key, or with whose row it is: in short, and in full. One that may be left out
-/// is no word by which programs write that it is.
-fn fault_of_id(is_optional: bool, text: &str) -> Option<(&'static str, &'static str)> {
-    if has_blanks_around(text) {
-        return Some(("has blanks around it", "has blanks around it"));
-    }
-    let trouble = "is how programs write that there is no value; leave the cell empty";
-    (is_optional && NOTHING.contains(&text)).then_some(("is no value", trouble))
-}
-
-/// Blanks of any kind. Most texts begin and end with a visible ASCII character.
-fn has_blanks_around(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    match (bytes.first(), bytes.last()) {
-        (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic() => false,
-        _ => text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace),
-    }
 }
 
 /// The two ends of a validity, in a table that has them.
@@ -445,6 +312,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
+    use super::super::columns::wanted;
     use super::super::sheet::{Content, FileContent};
     use super::*;
     use crate::engine::{Engine, SqlOverrides, Tuning};

@@ -16,7 +16,7 @@ mod to_timestamp;
 
 use datafusion::prelude::SessionContext;
 pub use records::raw_record;
-pub use texts::{is_bad_text, readable, readable_type, text_of, uuid_text};
+pub use texts::{is_bad_text, readable, readable_type, text_of, uuid_text, uuids};
 
 /// Registers the functions in a session.
 pub fn register(session: &SessionContext) {

@@ -129,7 +129,8 @@ fn as_bytes(column: &ArrayRef) -> Result<Option<BinaryViewArray>> {
     Ok(Some(cast(column, &DataType::BinaryView)?.as_binary_view().clone()))
 }
 
-fn uuids(column: &ArrayRef) -> StringViewArray {
+/// UUIDs as their usual text. Null where the column holds something else.
+pub fn uuids(column: &ArrayRef) -> StringViewArray {
     let text = |bytes: &[u8]| Some(uuid::Uuid::from_slice(bytes).ok()?.hyphenated().to_string());
     match column.as_fixed_size_binary_opt() {
         Some(column) => column.iter().map(|bytes| text(bytes?)).collect(),

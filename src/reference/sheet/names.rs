@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Presence::{self, Required};
+use crate::nearest::bare;
 
 /// The columns that a table is made of.
 #[derive(Debug, Clone, Copy)]
@@ -133,10 +134,7 @@ fn shown(name: &str) -> String {
 
 /// Whether two names differ in case, blanks, underscores, hyphens or the like only.
 fn is_alike(one: &str, other: &str) -> bool {
-    let letters = |name: &str| -> String {
-        name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    letters(one) == letters(other)
+    bare(one) == bare(other)
 }
 
 /// Characters of no width, and control characters.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::ROWS_OF_A_PIECE;
 use crate::engine::footer;
+use crate::engine::functions::uuids;
 use crate::raw::{has_encrypted_columns, mended};
 
 #[derive(Debug)]
@@ -202,14 +203,7 @@ fn column(batch: &RecordBatch, steps: &[String], is_uuid: bool) -> Result<ArrayR
         let data = values.to_data().into_builder().nulls(nulls).build();
         column = make_array(data.map_err(|error| unreadable(error, false))?);
     }
-    Ok(if is_uuid { uuids(&column) } else { column })
-}
-
-/// UUIDs as their usual text.
-fn uuids(column: &ArrayRef) -> ArrayRef {
-    let Some(column) = column.as_fixed_size_binary_opt() else { return column.clone() };
-    let text = |bytes: &[u8]| Some(uuid::Uuid::from_slice(bytes).ok()?.hyphenated().to_string());
-    Arc::new(column.iter().map(|bytes| text(bytes?)).collect::<StringArray>())
+    Ok(if is_uuid { Arc::new(uuids(&column)) } else { column })
 }
 
 #[cfg(test)]

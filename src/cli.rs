@@ -122,7 +122,7 @@ pub enum Command {
         /// Job file (TOML)
         job: PathBuf,
     },
-    /// Read-only SQL over the tables
+    /// Read-only SQL over the tables and views
     #[command(after_help = query_help())]
     Query {
         /// Job file (TOML)
@@ -275,15 +275,21 @@ pub fn backfill(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<DateSe
     }
 }
 
-/// The tables by name, and an example.
+/// The tables and views by name, and examples.
 fn query_help() -> String {
-    let tables: Vec<&str> =
-        model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+    let names = |models: anyhow::Result<Vec<&model::Model>>| {
+        let models = models.unwrap_or_default();
+        models.iter().map(|model| model.name).collect::<Vec<_>>().join(", ")
+    };
     format!(
-        "Tables: {}\n\nExample:  lookback query job.toml \"select publisher_id, \
+        "Tables: {}\nViews:  {}\n\nExamples: lookback query job.toml \"select publisher_id, \
          sum(approved_commission) as owed\n{:34}from report.transaction_details group by \
-         publisher_id order by owed desc\"",
-        tables.join(", "),
+         publisher_id order by owed desc\"\n{:10}lookback query job.toml \"select report_date, \
+         clicks, orders, epc\n{:34}from view.performance_by_day order by report_date\"",
+        names(model::stored()),
+        names(model::views()),
+        "",
+        "",
         ""
     )
 }

@@ -1,6 +1,6 @@
-//! `lookback query`: read-only SQL over the warehouse's tables.
+//! `lookback query`: read-only SQL over the warehouse's tables, and the views over them.
 //!
-//! Refuses statements that write, and anything but the tables: no files, no network.
+//! Refuses statements that write, and anything but these: no files, no network.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
 
-/// An engine in which the stored tables are registered under their names, and their warehouse.
+/// An engine in which the stored tables and the views are registered under their names, and the
+/// warehouse.
 pub async fn session(job: &Job) -> Result<(Engine, Warehouse), Stop> {
     session_with(job, SqlOverrides::new()).await
 }
@@ -40,6 +41,9 @@ pub async fn session_with(
         engine.add_store(&folder)?;
         let table = warehouse.table(model.name)?.provider(&folder, |_| true, &[])?;
         engine.register(model.name, Arc::new(table))?;
+    }
+    for view in model::views()? {
+        engine.register_view(view).await?;
     }
     Ok((engine, warehouse))
 }
@@ -77,8 +81,7 @@ fn refusal(engine: &Engine, error: &DataFusionError) -> Stop {
     if let Some(name) = quoted("table 'datafusion.", " not found") {
         // A name without a layer is looked for in a layer of the engine's own.
         let name = name.strip_prefix("public.").unwrap_or(&name);
-        let tables: Vec<&str> =
-            model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+        let tables = model::readable().unwrap_or_default();
         let bare = |table: &&'static str| table.split('.').nth(1).unwrap_or_default();
         let near = nearest(name, tables.iter().map(bare));
         let near = tables.iter().filter(|table| Some(bare(table)) == near);

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::days::{self, DateRange};
@@ -12,6 +13,7 @@ use crate::job::Job;
 use crate::model;
 use crate::nearest::nearest;
 use crate::plan::{DateSelection, Rebuild};
+use crate::report;
 use crate::stop::Stop;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
@@ -132,6 +134,36 @@ pub enum Command {
         /// How rows are printed
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
+    },
+    /// What clicks, orders and refunds add up to, in the terminal or as one page
+    #[command(after_help = "Examples: lookback report job.toml
+          lookback report job.toml traffic --from 2026-04-01 --to 2026-04-30 --by store,country
+          lookback report job.toml --html report.html")]
+    Report {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// Which report; without one, an overview (with --html of all)
+        #[arg(value_parser = PossibleValuesParser::new(report::NAMES))]
+        name: Option<String>,
+        /// First report date; by default the last 30 that were made
+        #[arg(long, value_parser = calendar_date)]
+        from: Option<NaiveDate>,
+        /// Last report date, included; by default the last one made
+        #[arg(long, value_parser = calendar_date)]
+        to: Option<NaiveDate>,
+        /// What rows are by: one or several, with commas; by default publisher, of refunds store
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_parser = PossibleValuesParser::new(report::known_keys())
+        )]
+        by: Vec<String>,
+        /// So many rows, the others in one; by default 10, of days all
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        top: Option<u64>,
+        /// Write one page of HTML to this file, which needs no network; - is stdout
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Why each line of an order went to its publisher
     #[command(after_help = "Example:  lookback explain job.toml o-1001")]

@@ -69,3 +69,6 @@ pub mod check;
 pub mod demo;
 /// A folder to begin with, for `lookback init`.
 pub mod init;
+
+/// What the tables add up to, for `lookback report`.
+pub mod report;

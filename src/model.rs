@@ -5,9 +5,9 @@
 //! is adding its file.
 //!
 //! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kind`, `version`,
-//! `time`, `split`, `order`, `rule`, `reads`, `params`, `columns` and `ratios`. The rest is prose.
-//! `tests/models.rs` compares `reads`, `params`, `key`, `split`, `columns` and `ratios` with the
-//! query. Refuses to know how models run.
+//! `time`, `split`, `order`, `rule`, `reads`, `params`, `charts`, `columns` and `ratios`. The rest is
+//! prose. `tests/models.rs` compares `reads`, `params`, `key`, `split`, `columns` and `ratios` with
+//! the query. Refuses to know how models run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -30,6 +30,10 @@ pub struct Model {
     pub is_stored: bool,
     /// Whether it is a view over stored tables, for readers: see [`views`].
     pub is_view: bool,
+    /// Whether it is what `lookback report` shows.
+    pub is_shown: bool,
+    /// Of what is shown: the figures that are drawn day by day. The first one ranks the rows.
+    pub charts: Vec<String>,
     /// Of a stored table: changes when the program makes other rows of it from the same inputs, and
     /// not with the text. A date of another version is outdated. `tests/models.rs` asks.
     pub version: Option<String>,
@@ -45,7 +49,7 @@ pub struct Model {
     pub rule: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
-    /// Declared for stored tables and views. The first is the partition column of a stored table,
+    /// Declared for stored tables, views and what is shown. The first is the partition column of a stored table,
     /// but in reference tables.
     pub columns: Vec<Column>,
     /// What may be divided by what: declared once, by `view.performance`.
@@ -153,6 +157,8 @@ impl Model {
             key: Vec::new(),
             is_stored: false,
             is_view: false,
+            is_shown: false,
+            charts: Vec::new(),
             version: None,
             time: None,
             split: None,
@@ -173,11 +179,13 @@ impl Model {
             model.order = list(order);
         }
         let mut list_of = "";
-        let mut in_reads = false;
+        let mut continued = "";
         for line in head {
-            if in_reads {
-                model.reads.extend(list(line.trim_end_matches(',')));
-                in_reads = line.ends_with(',');
+            let names = |text: &str| list(&text.trim_end_matches(',').replace('$', ""));
+            if !continued.is_empty() {
+                let known = if continued == "reads" { &mut model.reads } else { &mut model.params };
+                known.extend(names(line));
+                continued = if line.ends_with(',') { continued } else { "" };
                 continue;
             }
             if let Some(text) = line.strip_prefix("   ").filter(|_| !list_of.is_empty()) {
@@ -193,26 +201,23 @@ impl Model {
             };
             match line.trim().split_once(':') {
                 Some(("key", text)) => model.key = list(text),
-                Some(("kind", text)) => {
-                    (model.is_stored, model.is_view) = match text.trim() {
-                        "stored" => (true, false),
-                        "view" => (false, true),
-                        "temporary" => (false, false),
-                        other => bail!("unknown kind {other}"),
-                    }
-                }
+                Some(("kind", text)) => match text.trim() {
+                    "stored" => model.is_stored = true,
+                    "view" => model.is_view = true,
+                    "shown" => model.is_shown = true,
+                    "temporary" => {}
+                    other => bail!("unknown kind {other}"),
+                },
                 Some(("version", text)) => model.version = Some(text.trim().to_owned()),
                 Some(("time", text)) => model.time = Some(text.trim().to_owned()),
                 Some(("rule", text)) => model.rule = Some(format!("rule.{}", text.trim())),
                 Some(("split", text)) => model.split = Some(text.trim().to_owned()),
                 Some(("order", text)) => model.keeps_order = text.trim() == "as read",
-                Some(("reads", text)) => {
-                    model.reads = list(text.trim_end_matches(',')).into_iter().collect();
-                    in_reads = text.ends_with(',');
-                }
-                Some(("params", text)) => {
-                    let text = text.replace('$', "");
-                    model.params = list(&text).into_iter().collect();
+                Some(("charts", text)) => model.charts = list(text),
+                Some((name @ ("reads" | "params"), text)) => {
+                    let known = if name == "reads" { &mut model.reads } else { &mut model.params };
+                    known.extend(names(text));
+                    continued = if text.ends_with(',') { name } else { "" };
                 }
                 _ => {}
             }
@@ -277,12 +282,13 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "reference",
     "clean",
     "attribution",
     "report",
     "view",
+    "show",
     "rule",
     "limits",
     "audit",
@@ -361,9 +367,10 @@ mod tests {
     #[test]
     fn keys_are_columns_and_stored_tables_and_views_declare_theirs() {
         for model in all().unwrap() {
-            let is_read = model.is_stored || model.is_view;
+            let is_read = model.is_stored || model.is_view || model.is_shown;
             assert_eq!(is_read, !model.columns.is_empty(), "{}", model.name);
             assert_eq!(model.is_view, model.layer() == "view", "{}", model.name);
+            assert_eq!(model.is_shown, model.layer() == "show", "{}", model.name);
             assert_eq!(model.is_stored, model.version.is_some(), "{}", model.name);
             for key in &model.key {
                 let is_column = model.columns.iter().any(|column| &column.name == key);

@@ -10,6 +10,7 @@ pub mod init;
 pub mod output;
 pub mod plan;
 pub mod query;
+pub mod report;
 pub mod run;
 pub mod vacuum;
 
@@ -19,6 +20,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::cli::{self, Cli, Command};
 use crate::job::Job;
+use crate::report::Request;
 use crate::stop::Stop;
 use output::Voice;
 
@@ -47,6 +49,10 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         Command::Query { job, sql, format } => {
             let mut out = std::io::stdout().lock();
             query::query(&Job::load(&job)?, &sql, format, &mut out).await
+        }
+        Command::Report { job, name, from, to, by, top, html } => {
+            let request = Request { name, from, to, by, top };
+            report::report(&Job::load(&job)?, &request, html, now, voice).await
         }
         Command::Explain { job, order_id } => {
             output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)

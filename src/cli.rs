@@ -188,7 +188,7 @@ pub enum Command {
         #[arg(long, value_name = "LOCATION")]
         orders: Option<String>,
     },
-    /// Make raw logs, reference tables and a job file, run the job, show the reports
+    /// Make raw logs, reference tables and a job file, run the job, show the reports, write a page
     #[command(after_help = "Example:  lookback demo my-demo --days 10 --clicks-per-day 1000")]
     Demo {
         /// Folder to make; must not exist, or be empty

@@ -76,6 +76,9 @@ fn the_demo_shows_all_reports_and_refuses_a_folder_in_use() {
     for report in ["traffic", "orders", "refunds", "transaction details", "unbooked events"] {
         assert!(stdout(&shown).contains(report), "{}", stdout(&shown));
     }
+    let page = std::fs::read_to_string(Path::new(&dir).join("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(stderr(&shown).contains("report.html"), "{}", stderr(&shown));
     let again = lookback(&arguments);
     assert_exit(&again, 2);
     assert!(stderr(&again).contains("is not empty"));

@@ -11,14 +11,14 @@
 --   publisher            text   who is credited, or (unattributed)
 --   store                text   the store that sold; for clicks: landed on
 --   country              text   of the order; for clicks: of the click
+--   approved_commission  money  owed: approved commission, refunds in it (M3, M5, M6)
+--   pending_commission   money  pending: change of the commission forecast (M2, M6)
 --   clicks               count  clicks: visits through promotion links, each once (C1, C3)
 --   orders               count  orders: earned by clicks, on the day placed (A2, A5)
 --   conversion_rate      ratio  conv. rate: orders per click (A2)
 --   order_amount         money  order amount: of lines that clicks earned, before refunds (A2, C6)
 --   aov                  ratio  AOV: average order value, order amount per order (C6)
---   approved_commission  money  owed: approved commission, refunds in it (M3, M5, M6)
 --   epc                  ratio  EPC: earnings per click, owed per click (M3, M6)
---   pending_commission   money  pending: change of the commission forecast (M2, M6)
 --   approval_rate        ratio  approval rate: completed per completed or cancelled line (M3, M4)
 --   refund_rate          ratio  refund rate: amount given back per amount placed (M1, M5)
 --   keys                 count  how many keys the row adds up
@@ -36,11 +36,11 @@ figures as (
         case when $by_publisher then publisher_id end as publisher,
         case when $by_store then store_id end as store,
         case when $by_country then country end as country,
+        sum(approved_commission) as approved_commission,
+        sum(pending_commission) as pending_commission,
         sum(clicks) as clicks,
         sum(orders) as orders,
         sum(order_amount) as order_amount,
-        sum(approved_commission) as approved_commission,
-        sum(pending_commission) as pending_commission,
         sum(completed_lines) as completed_lines,
         sum(cancelled_lines) as cancelled_lines,
         sum(refund_amount) as refund_amount,
@@ -67,11 +67,11 @@ cut as (
         case when place <= $top then publisher end as publisher,
         case when place <= $top then store end as store,
         case when place <= $top then country end as country,
+        approved_commission,
+        pending_commission,
         clicks,
         orders,
         order_amount,
-        approved_commission,
-        pending_commission,
         completed_lines,
         cancelled_lines,
         refund_amount,
@@ -85,6 +85,8 @@ select
     publisher,
     store,
     country,
+    cast(sum(approved_commission) as decimal(18, 2)) as approved_commission,
+    cast(sum(pending_commission) as decimal(18, 2)) as pending_commission,
     cast(sum(clicks) as bigint) as clicks,
     cast(sum(orders) as bigint) as orders,
     cast(
@@ -94,11 +96,9 @@ select
     cast(
         cast(sum(order_amount) as decimal(24, 6)) / nullif(sum(orders), 0) as decimal(24, 6)
     ) as aov,
-    cast(sum(approved_commission) as decimal(18, 2)) as approved_commission,
     cast(
         cast(sum(approved_commission) as decimal(24, 6)) / nullif(sum(clicks), 0) as decimal(24, 6)
     ) as epc,
-    cast(sum(pending_commission) as decimal(18, 2)) as pending_commission,
     cast(
         cast(sum(completed_lines) as decimal(24, 6))
         / nullif(sum(completed_lines + cancelled_lines), 0)

@@ -10,9 +10,9 @@
 --   day                date   report date (D1)
 --   store              text   the store that sold
 --   publisher          text   who is credited, or (unattributed)
+--   refund_amount      money  refunded: how much the net amounts fell (M1)
 --   refunds            count  refunds: refund events (M5)
 --   refunded_lines     count  lines: with a refund, distinct per day and key (M5)
---   refund_amount      money  refunded: how much the net amounts fell (M1)
 --   full_refunds       count  full: refunds of the last of a line (M1)
 --   refund_rate        ratio  refund rate: amount given back per amount placed (M1, M5)
 --   pending_reversed   money  pending reversed: pending commission taken back (M5)
@@ -36,9 +36,9 @@ figures as (
         case when $by_day then report_date end as day,
         case when $by_store then store_id end as store,
         case when $by_publisher then publisher_id end as publisher,
+        sum(refund_amount) as refund_amount,
         sum(refunds) as refunds,
         sum(refunded_lines) as refunded_lines,
-        sum(refund_amount) as refund_amount,
         sum(full_refunds) as full_refunds,
         sum(pending_reversed) as pending_reversed,
         sum(approved_reversed) as approved_reversed,
@@ -64,9 +64,9 @@ cut as (
         case when place <= $top then day end as day,
         case when place <= $top then store end as store,
         case when place <= $top then publisher end as publisher,
+        refund_amount,
         refunds,
         refunded_lines,
-        refund_amount,
         full_refunds,
         pending_reversed,
         approved_reversed,
@@ -79,9 +79,9 @@ select
     day,
     store,
     publisher,
+    cast(sum(refund_amount) as decimal(18, 2)) as refund_amount,
     cast(sum(refunds) as bigint) as refunds,
     cast(sum(refunded_lines) as bigint) as refunded_lines,
-    cast(sum(refund_amount) as decimal(18, 2)) as refund_amount,
     cast(sum(full_refunds) as bigint) as full_refunds,
     cast(
         cast(sum(refund_amount) as decimal(24, 6)) / nullif(sum(placed_amount), 0) as decimal(24, 6)

@@ -14,10 +14,10 @@
 --   store                text   the store that sold
 --   country              text   of the order
 --   movement             text   placed, paid, completed, cancelled or refunded
---   movements            count  movements: events of these lines (M6)
---   sale_amount          money  sales: change of the net amounts (M1)
---   pending_commission   money  pending: change of the commission forecast (M2, M6)
 --   approved_commission  money  owed: approved commission, refunds in it (M3, M5, M6)
+--   pending_commission   money  pending: change of the commission forecast (M2, M6)
+--   sale_amount          money  sales: change of the net amounts (M1)
+--   movements            count  movements: events of these lines (M6)
 --   keys                 count  how many keys the row adds up
 with rows_asked_for as (
     select *, 1 as movements
@@ -33,10 +33,10 @@ figures as (
         case when $by_store then store_id end as store,
         case when $by_country then coalesce(country, '(none)') end as country,
         case when $by_movement then movement end as movement,
-        sum(movements) as movements,
-        sum(sale_amount) as sale_amount,
+        sum(approved_commission) as approved_commission,
         sum(pending_commission) as pending_commission,
-        sum(approved_commission) as approved_commission
+        sum(sale_amount) as sale_amount,
+        sum(movements) as movements
     from rows_asked_for
     group by 1, 2, 3, 4, 5, 6
 ),
@@ -62,10 +62,10 @@ cut as (
         case when place <= $top then store end as store,
         case when place <= $top then country end as country,
         case when place <= $top then movement end as movement,
-        movements,
-        sale_amount,
+        approved_commission,
         pending_commission,
-        approved_commission
+        sale_amount,
+        movements
     from ranked
 )
 
@@ -77,10 +77,10 @@ select
     store,
     country,
     movement,
-    cast(sum(movements) as bigint) as movements,
-    cast(sum(sale_amount) as decimal(18, 2)) as sale_amount,
-    cast(sum(pending_commission) as decimal(18, 2)) as pending_commission,
     cast(sum(approved_commission) as decimal(18, 2)) as approved_commission,
+    cast(sum(pending_commission) as decimal(18, 2)) as pending_commission,
+    cast(sum(sale_amount) as decimal(18, 2)) as sale_amount,
+    cast(sum(movements) as bigint) as movements,
     count(*) as keys
 from cut
 group by place, day, publisher, tracking, store, country, movement

@@ -73,7 +73,7 @@ pub fn chart(report: &Report, section: &Section, at: usize) -> String {
             out,
             "<span class=\"tick\" style=\"top:{:.1}%\" aria-hidden=\"true\">{}</span>",
             top / HEIGHT * 100.0,
-            tick(number, step)
+            tick(number, step).replace('-', "−")
         );
     }
     let _ = write!(

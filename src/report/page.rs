@@ -3,13 +3,14 @@
 //! Names in it come from links and logs, where anybody may write anything: each one goes through
 //! [`escaped`], and the page's policy lets nothing load or run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use super::figure::Figure;
-use super::text::missing;
+use super::text::{missing, short};
 use super::{Report, Row, Section, chart, rules};
 use crate::model::ColumnKind;
 
@@ -19,8 +20,9 @@ const STYLE: &str = include_str!("page.css");
 pub fn page(report: &Report, now: DateTime<Utc>, zone: Tz) -> String {
     let mut page = String::new();
     head(report, &mut page);
+    let mut drawn = BTreeSet::new();
     for (position, section) in report.sections.iter().enumerate() {
-        tell(report, section, position == 0, &mut page);
+        tell(report, section, position == 0, &mut drawn, &mut page);
     }
     tell_rules(report, &mut page);
     let made = now.with_timezone(&zone).format("%-d %B %Y, %H:%M");
@@ -75,7 +77,14 @@ fn head(report: &Report, page: &mut String) {
     page.push_str("</header>\n<main id=\"main\">\n");
 }
 
-fn tell(report: &Report, section: &Section, is_first: bool, page: &mut String) {
+/// Figures in `drawn` were drawn by a section before.
+fn tell(
+    report: &Report,
+    section: &Section,
+    is_first: bool,
+    drawn: &mut BTreeSet<(&'static str, String)>,
+    page: &mut String,
+) {
     let name = section.name;
     let mut purpose = section.purpose.chars();
     let first = purpose.next().into_iter().flat_map(char::to_uppercase);
@@ -103,10 +112,16 @@ fn tell(report: &Report, section: &Section, is_first: bool, page: &mut String) {
         }
         page.push_str("</dl>\n");
     }
-    if section.days.len() > 1 {
+    let figure = |at: usize| {
+        let figure = &section.figures[at];
+        (figure.name, figure.write(total.values[at]))
+    };
+    let fresh: Vec<usize> =
+        section.drawn.iter().copied().filter(|at| drawn.insert(figure(*at))).collect();
+    if section.days.len() > 1 && !fresh.is_empty() {
         page.push_str("<div class=\"charts\">\n");
-        for at in &section.drawn {
-            page.push_str(&chart::chart(report, section, *at));
+        for at in fresh {
+            page.push_str(&chart::chart(report, section, at));
         }
         page.push_str("</div>\n");
     }
@@ -154,7 +169,7 @@ fn ranking(section: &Section, total: &Row, page: &mut String) {
             let class = if column.kind == ColumnKind::Date { " class=\"date\"" } else { "" };
             let cell = if at == 0 { "th scope=\"row\"" } else { "td" };
             let end = if at == 0 { "th" } else { "td" };
-            let _ = write!(page, "<{cell}{class}><bdi>{}</bdi></{end}>", escaped(key));
+            let _ = write!(page, "<{cell}{class}><bdi>{}</bdi></{end}>", escaped(&short(key, 120)));
         }
         for (at, figure) in section.figures.iter().enumerate() {
             let _ = write!(page, "<td>{}", cell(figure, row, at));

@@ -162,7 +162,7 @@ fn table(section: &Section, text: &mut String) {
         .enumerate()
         .map(|(at, key)| {
             let mut cells: Vec<String> =
-                section.rows.iter().map(|row| short(&readable(&row.keys[at]))).collect();
+                section.rows.iter().map(|row| short(&readable(&row.keys[at]), KEY_WIDTH)).collect();
             let last =
                 if at == 0 { others.clone() } else { others.as_ref().map(|_| String::new()) };
             cells.extend(last);
@@ -281,13 +281,13 @@ pub fn readable(name: &str) -> String {
 }
 
 /// At most so wide, with an ellipsis where something is cut.
-fn short(name: &str) -> String {
-    if name.width() <= KEY_WIDTH {
+pub fn short(name: &str, width: usize) -> String {
+    if name.width() <= width {
         return name.to_owned();
     }
     let mut cut = String::new();
     for letter in name.chars() {
-        if cut.width() + letter.to_string().width() >= KEY_WIDTH {
+        if cut.width() + letter.to_string().width() >= width {
             break;
         }
         cut.push(letter);
@@ -303,8 +303,8 @@ mod tests {
     fn names_cannot_reach_the_terminal() {
         assert_eq!(readable("\u{1b}[31mred\u{202e}"), "\\u{1b}[31mred\\u{202e}");
         assert_eq!(readable("שלום 🦊 O'Neill's"), "שלום 🦊 O'Neill's");
-        assert_eq!(short(&"x".repeat(28)).width(), 28);
-        assert_eq!(short(&"狐".repeat(28)).width(), 27);
+        assert_eq!(short(&"x".repeat(28), 28).width(), 28);
+        assert_eq!(short(&"狐".repeat(28), 28).width(), 27);
     }
 
     #[test]

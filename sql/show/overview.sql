@@ -15,7 +15,7 @@
 --   pending_commission   money  pending: change of the commission forecast (M2, M6)
 --   clicks               count  clicks: visits through promotion links, each once (C1, C3)
 --   orders               count  orders: earned by clicks, on the day placed (A2, A5)
---   conversion_rate      ratio  conv. rate: orders per click (A2)
+--   conversion_rate      ratio  conversion rate: orders per click (A2)
 --   order_amount         money  order amount: of lines that clicks earned, before refunds (A2, C6)
 --   aov                  ratio  AOV: average order value, order amount per order (C6)
 --   epc                  ratio  EPC: earnings per click, owed per click (M3, M6)

@@ -17,7 +17,7 @@
 --   clicks           count  clicks: visits through promotion links, each once (C1, C3)
 --   visitors         count  visitors: distinct per day and key, added up (C1)
 --   orders           count  orders: earned by clicks, on the day placed (A2, A5)
---   conversion_rate  ratio  conv. rate: orders per click (A2)
+--   conversion_rate  ratio  conversion rate: orders per click (A2)
 --   order_lines      count  lines: order lines of these orders (A2)
 --   order_amount     money  order amount: of lines that clicks earned, before refunds (A2, C6)
 --   aov              ratio  AOV: average order value, order amount per order (C6)

@@ -101,8 +101,7 @@ fn tell(
     };
     if is_first {
         page.push_str("<dl class=\"tiles\">");
-        for at in tiles(section) {
-            let figure = &section.figures[at];
+        for (at, figure) in section.figures.iter().enumerate() {
             let _ = write!(
                 page,
                 "<div><dt>{}</dt><dd>{}</dd></div>",
@@ -138,12 +137,6 @@ fn tell(
          </section>\n",
         escaped(&section.query)
     );
-}
-
-/// The figures that are drawn first, then the others.
-fn tiles(section: &Section) -> impl Iterator<Item = usize> {
-    let others = (0..section.figures.len()).filter(|at| !section.drawn.contains(at));
-    section.drawn.iter().copied().chain(others)
 }
 
 /// The rows by key, the others and the total.

@@ -119,9 +119,8 @@ fn bars(section: &Section, at: usize, per_bar: usize) -> (String, Option<(Value,
         highest.reduce(|best, next| if next.0.number() > best.0.number() { next } else { best });
     let most = highest.map(|(value, _)| value.number()).unwrap_or_default();
     let bar = |value: Option<Value>| match value.map(Value::number) {
-        None => ' ',
+        None | Some(0.0) => ' ',
         Some(number) if number < 0.0 => NEGATIVE,
-        Some(number) if number == 0.0 => ' ',
         Some(number) => {
             let eighths = (number / most * 8.0).ceil() as usize;
             BLOCKS[eighths.clamp(1, 8) - 1]
@@ -213,29 +212,29 @@ fn table(section: &Section, text: &mut String) {
 }
 
 fn block(columns: &[&Column], ranked: usize, text: &mut String) {
-    let mut line = |cells: Vec<(&str, &Column)>| {
-        let cells = cells.into_iter().map(|(cell, column)| {
-            let space = " ".repeat(column.width.saturating_sub(cell.width()));
-            if column.is_text { format!("{cell}{space}") } else { format!("{space}{cell}") }
-        });
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    };
     let height = columns.iter().map(|column| column.heading.len()).max().unwrap_or_default();
     for row in 0..height {
-        line(columns.iter().map(|column| (column.heading_at(row, height), *column)).collect());
+        line(columns, |column| column.heading_at(row, height).to_owned(), text);
     }
-    let rule: Vec<String> = columns.iter().map(|column| "─".repeat(column.width)).collect();
-    let ruled = |line: &mut dyn FnMut(Vec<(&str, &Column)>)| {
-        line(rule.iter().map(String::as_str).zip(columns.iter().copied()).collect());
-    };
-    ruled(&mut line);
+    let rule = |column: &Column| "─".repeat(column.width);
+    line(columns, rule, text);
     let rows = columns.first().map(|column| column.cells.len()).unwrap_or_default();
     for row in 0..rows {
         if row + 1 == rows && ranked > 0 {
-            ruled(&mut line);
+            line(columns, rule, text);
         }
-        line(columns.iter().map(|column| (column.cells[row].as_str(), *column)).collect());
+        line(columns, |column| column.cells[row].clone(), text);
     }
+}
+
+/// A line of the table, of a cell of each column.
+fn line(columns: &[&Column], cell: impl Fn(&Column) -> String, text: &mut String) {
+    let cells = columns.iter().map(|column| {
+        let cell = cell(column);
+        let space = " ".repeat(column.width.saturating_sub(cell.width()));
+        if column.is_text { cell + &space } else { space + &cell }
+    });
+    let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
 }
 
 fn widest<'a>(texts: impl Iterator<Item = &'a String>) -> usize {

@@ -332,9 +332,9 @@ pub fn views() -> Result<Vec<&'static Model>> {
     Ok(views)
 }
 
-/// The names that a reader's query may have: of the stored tables, then of the views.
-pub fn readable() -> Result<Vec<&'static str>> {
-    Ok(stored()?.into_iter().chain(views()?).map(|model| model.name).collect())
+/// What a reader's query may name: the stored tables, then the views.
+pub fn readable() -> Result<Vec<&'static Model>> {
+    Ok(stored()?.into_iter().chain(views()?).collect())
 }
 
 /// The models of a layer, sorted by name, steps last.

@@ -49,9 +49,11 @@ pub mod model;
 
 /// The promises that a run checks before it publishes.
 pub mod audit;
+/// What monitors, schedulers and catalogs are told of a run.
+pub mod operators;
 /// The steps of a run.
 pub mod run;
-/// What a run did.
+/// What a run did, and how it ended.
 pub mod summary;
 
 /// One writer per warehouse.

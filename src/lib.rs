@@ -8,8 +8,8 @@
 //! - Floating point for money.
 //! - SQL built from strings. Models are parsed unchanged, and parameters are bound as values.
 //! - The clock outside `main`, object stores outside `location`, sessions outside `engine`,
-//!   printing outside `commands`, settings from the environment except credentials, `TMPDIR` and
-//!   `LOOKBACK_LOG`.
+//!   printing outside `commands`, settings from the environment except credentials, `OTEL_…`,
+//!   `TMPDIR` and `LOOKBACK_LOG`.
 
 /// What was typed.
 pub mod cli;

@@ -73,13 +73,25 @@ pub struct Figures {
     pub bytes_written: u64,
 }
 
+/// A step of a stage, in seconds since the run began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub stage: Stage,
+    pub what: String,
+    pub from: f64,
+    pub to: f64,
+}
+
 /// The stage that goes on, since when, and the bytes read and written before it.
 type Begun = (Stage, Instant, u64, u64);
 
 #[derive(Debug, Default)]
 struct Stages {
+    begun: Option<Instant>,
     now: Option<Begun>,
     before: BTreeMap<Stage, Figures>,
+    /// Each step but the last has ended where the next begins.
+    steps: Vec<Step>,
 }
 
 impl Stages {
@@ -94,6 +106,17 @@ impl Stages {
             figures.bytes_written += BYTES_WRITTEN.load(Ordering::Relaxed) - written;
         }
         all
+    }
+
+    fn seconds(&mut self) -> f64 {
+        self.begun.get_or_insert_with(Instant::now).elapsed().as_secs_f64()
+    }
+
+    fn end_step(&mut self) {
+        let now = self.seconds();
+        if let Some(last) = self.steps.last_mut() {
+            last.to = now;
+        }
     }
 }
 
@@ -128,9 +151,12 @@ impl Progress {
         }
     }
 
-    /// Begins a stage, or goes on with it. The one before has ended.
-    pub fn enter(&self, stage: Stage) {
+    /// Begins a stage, or goes on with it: `what` it does. What went on before has ended.
+    pub fn enter(&self, stage: Stage, what: &str) {
         let Ok(mut stages) = self.stages.lock() else { return };
+        stages.end_step();
+        let from = stages.seconds();
+        stages.steps.push(Step { stage, what: what.to_owned(), from, to: from });
         if stages.now.is_some_and(|(now, ..)| now == stage) {
             return;
         }
@@ -145,9 +171,16 @@ impl Progress {
         self.stages.lock().map(|stages| stages.figures()).unwrap_or_default()
     }
 
+    /// The steps so far, of which the last goes on.
+    pub fn steps(&self) -> Vec<Step> {
+        let Ok(mut stages) = self.stages.lock() else { return Vec::new() };
+        stages.end_step();
+        stages.steps.clone()
+    }
+
     /// Begins a step of a stage.
     pub fn step_of(&self, stage: Stage, what: &str) {
-        self.enter(stage);
+        self.enter(stage, what);
         self.step(what);
     }
 

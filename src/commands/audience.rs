@@ -1,5 +1,6 @@
 //! Who is told how a run ended, besides the person at the terminal: the summary for schedulers, the
-//! metrics for monitors, the events for catalogs. All are told of a run that failed, too.
+//! metrics for monitors, the events for catalogs, the trace for a collector. All are told of a run that
+//! failed, too.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,9 +13,11 @@ use super::output;
 use crate::cli::RunOptions;
 use crate::days::{self, DateRange};
 use crate::job::Job;
+use crate::location::Collector;
 use crate::operators::metrics;
 use crate::operators::openlineage::{About, Datasets, EventType, Target, event};
 use crate::operators::place::Place;
+use crate::operators::traces;
 use crate::progress::Progress;
 use crate::stop::Stop;
 use crate::summary::{Asked, Summary};
@@ -32,6 +35,7 @@ pub struct Audience {
     summary: Option<Paper>,
     metrics: Option<Place>,
     events: Option<Target>,
+    collector: Option<Collector>,
     about: About,
     /// As typed in an absolute path: it tells the jobs of a machine apart.
     job_file: String,
@@ -73,6 +77,10 @@ impl Audience {
             summary: summary_to,
             metrics,
             events: options.openlineage.clone(),
+            collector: Collector::of_environment().unwrap_or_else(|trouble| {
+                tracing::warn!("traces are not sent: {trouble:#}");
+                None
+            }),
             about,
             job_file: absolute.display().to_string(),
             zone: Tz::UTC,
@@ -131,7 +139,7 @@ impl Audience {
         };
         let time = self.started_at + TimeDelta::milliseconds((summary.seconds * 1000.0) as i64);
         let error = ended.as_ref().err().map(ToString::to_string);
-        self.send(kind, time, error.as_deref()).await;
+        tokio::join!(self.send(kind, time, error.as_deref()), self.trace(summary));
         // The summary comes last: who waits for it finds all else there.
         match &self.summary {
             None => {}
@@ -155,6 +163,20 @@ impl Audience {
         let Some(target) = &self.events else { return };
         if let Err(trouble) = target.send(&event(&self.about, kind, time, error)).await {
             tracing::warn!("an OpenLineage event could not be sent: {trouble:#}");
+        }
+    }
+
+    /// Trouble is a warning here, too.
+    async fn trace(&self, summary: &Summary) {
+        let Some(Collector { endpoint, service, parent }) = &self.collector else { return };
+        let about = traces::About {
+            service: service.as_deref().unwrap_or("lookback"),
+            job_file: &self.job_file,
+            parent: parent.as_ref(),
+        };
+        let request = traces::request(summary, &self.progress.steps(), &about);
+        if let Err(trouble) = endpoint.post(request.to_string()).await {
+            tracing::warn!("the trace could not be sent: {trouble:#}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Locations: paths and `s3://`, `gs://`, `az://` URLs behind one type.
 //!
 //! Invariants: only this folder makes object stores and HTTP clients, and only it reads credentials
-//! (`AWS_…`, `GOOGLE_…`, `AZURE_…`, `OPENLINEAGE_API_KEY`) from the environment (bans in `clippy.toml`). The credentials never leave
+//! (`AWS_…`, `GOOGLE_…`, `AZURE_…`, `OPENLINEAGE_API_KEY`, `OTEL_…`) from the environment (bans in `clippy.toml`). The credentials never leave
 //! it. Refuses to know what the objects mean.
 
 mod answer;
@@ -20,7 +20,7 @@ pub use answer::{answer, has_conditions};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
-pub use endpoint::Endpoint;
+pub use endpoint::{Collector, Endpoint};
 use futures::{StreamExt, TryStreamExt};
 pub use kept::{FOOTER_HINT, Kept};
 use object_store::local::LocalFileSystem;

@@ -8,3 +8,5 @@ pub mod metrics;
 pub mod openlineage;
 /// Files that appear whole.
 pub mod place;
+/// Traces of a run.
+pub mod traces;

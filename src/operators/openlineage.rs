@@ -35,7 +35,7 @@ impl Target {
     /// `/api/v1/lineage`. Errors: what is wrong with it.
     pub fn parse(text: &str) -> Result<Target, String> {
         match text.contains("://") {
-            true => Ok(Target::Url(Endpoint::parse(text, "/api/v1/lineage")?)),
+            true => Ok(Target::Url(Endpoint::of_catalog(text)?)),
             false => Ok(Target::File(PathBuf::from(text))),
         }
     }

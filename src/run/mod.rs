@@ -110,7 +110,7 @@ async fn run_once(
     until: impl Future<Output = Stop>,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    progress.enter(Stage::Planning);
+    progress.enter(Stage::Planning, "planning");
     if let Some(bytes) = request.tuning.kept {
         job.object_stores.hold_at_most(bytes);
     }

@@ -271,3 +271,34 @@ impl Serialize for LoggedAmount {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_run_did_not_publish_is_not_told() {
+        let dates = [1, 2].map(|day| NaiveDate::from_ymd_opt(2026, 5, day).unwrap());
+        let made = || Summary {
+            report_dates: dates.to_vec(),
+            raw_rows: [("clicks".to_owned(), 7)].into(),
+            order_lines: [("attributed".to_owned(), 3)].into(),
+            approved_commission: Amount(-500),
+            ..Summary::default()
+        };
+        let failed = || Err(Stop::inspect(vec!["a promise".to_owned()]));
+        let mut summary = made();
+        summary.end(&failed());
+        assert_eq!((summary.status, summary.exit_code), (Status::PromiseBroken, 4));
+        assert!(summary.report_dates.is_empty() && summary.order_lines.is_empty());
+        assert_eq!((summary.approved_commission, summary.raw_rows["clicks"]), (Amount(0), 7));
+        // Commits failed half way.
+        let mut summary = made();
+        summary.written.insert("report/orders".to_owned(), vec![dates[1]]);
+        summary.end(&failed());
+        assert_eq!((summary.report_dates, summary.order_lines["attributed"]), (vec![dates[1]], 3));
+        let mut summary = made();
+        summary.end(&Ok(()));
+        assert_eq!((summary.status, summary.report_dates.len()), (Status::Done, 2));
+    }
+}

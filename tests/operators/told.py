@@ -3,10 +3,11 @@
 usage: told.py path/to/lookback [path/to/promtool]
 
 promtool and the parser of prometheus_client read the metrics, promtool tries the alerts of
-jobs/prometheus, and events go over HTTP to a server that holds them against the schemas of
-OpenLineage. Without promtool its part is skipped, which is said.
+jobs/prometheus, events go over HTTP to a server that holds them against the schemas of OpenLineage,
+and traces to one that reads them with OpenTelemetry's own code. Without promtool its part is skipped, which is said.
 """
 
+import base64
 import contextlib
 import http.server
 import json
@@ -19,9 +20,11 @@ import tempfile
 import threading
 import time
 
+import google.protobuf.json_format
 import jsonschema
 import prometheus_client.parser
 import referencing
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 HERE = pathlib.Path(__file__).parent
 SIZE = ["--days", "6", "--clicks-per-day", "300", "--orders-per-day", "60", "--no-run"]
@@ -208,6 +211,56 @@ def trouble_with_a_catalog_is_a_warning(world):
     holds("OpenLineage: a server that fails or says nothing is a warning, and the run is done")
 
 
+def traces(world):
+    """They come as OTLP, as the generated code of OpenTelemetry reads it."""
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    failing = ["run", "--date", "2026-03-30"]
+    for code, arguments in ((0, ["run", *NIGHT, "--force"]), (3, failing)):
+        with receiver() as server:
+            variables = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": server.url,
+                "OTEL_EXPORTER_OTLP_HEADERS": "api-key=the%20key",
+                "OTEL_SERVICE_NAME": "nightly",
+                "TRACEPARENT": parent,
+            }
+            summary, said = world.run(code, *arguments, **variables)
+            ensure("could not be sent" not in said, f"it says {said}")
+        [(path, headers, body)] = server.posted
+        ensure((path, headers["api-key"]) == ("/v1/traces", "the key"), f"{path} {headers}")
+        request = trace_service_pb2.ExportTraceServiceRequest()
+        google.protobuf.json_format.ParseDict(with_base64_ids(body), request)
+        [resource] = request.resource_spans
+        attributes = {of.key: of.value.string_value for of in resource.resource.attributes}
+        ensure(attributes["service.name"] == "nightly", f"the resource is {attributes}")
+        run, *steps = resource.scope_spans[0].spans
+        ensure(run.trace_id.hex() == parent.split("-")[1], "the trace is another")
+        ensure(run.parent_span_id.hex() == parent.split("-")[2], "the parent is another")
+        ensure(run.status.code == (2 if code else 1), f"the status is {run.status}")
+        complaint = "\n".join(summary["complaints"])
+        ensure(run.status.message == complaint, f"the status is {run.status}")
+        names = {step.name for step in steps}
+        ensure(names == set(summary["stages"]), f"spans are {names}")
+        ensure(len({span.span_id for span in (run, *steps)}) == len(steps) + 1, "ids are alike")
+        at = run.start_time_unix_nano
+        for step in steps:
+            ensure(step.parent_span_id == run.span_id, "a step is not below the run")
+            ensure(at <= step.start_time_unix_nano <= step.end_time_unix_nano, "a step begins early")
+            ensure(step.end_time_unix_nano <= run.end_time_unix_nano, "a step ends late")
+            at = step.start_time_unix_nano
+    _, said = world.run(0, "run", *NIGHT, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    ensure("the trace could not be sent" in said, f"it says {said}")
+    holds("OTLP: a collector gets a trace of run and stages, and one that is not there is a warning")
+
+
+def with_base64_ids(body):
+    """OTLP writes ids in hex, where protobuf's own JSON has base64."""
+    for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for key in ("traceId", "spanId", "parentSpanId"):
+            if key in span:
+                span[key] = base64.b64encode(bytes.fromhex(span[key])).decode()
+    return body
+
+
 def main():
     program = pathlib.Path(sys.argv[1]).resolve()
     promtool = sys.argv[2] if len(sys.argv) > 2 else shutil.which("promtool")
@@ -216,6 +269,7 @@ def main():
         metrics(world, promtool)
         events(world)
         trouble_with_a_catalog_is_a_warning(world)
+        traces(world)
     if promtool:
         alerts(promtool)
     else:

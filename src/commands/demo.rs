@@ -86,7 +86,7 @@ pub async fn demo(
     if no_run {
         return Ok(());
     }
-    let dates = Dates::Backfill(Some(world.from), Some(world.to));
+    let dates = Dates::Backfill { dates: Some((world.from, world.to)), stale: false };
     run::run_and_tell(&world.job_file, dates, RunOptions::default(), now, voice).await?;
     let job = Job::load(&world.job_file)?;
     show(&job).await?;

@@ -19,6 +19,7 @@ use std::path::Path;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::cli::{self, Cli, Command, Dates};
+use crate::demo::{self as world, Scale};
 use crate::job::Job;
 use crate::stop::Stop;
 use output::Voice;
@@ -30,16 +31,21 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         Command::Run { job, date, options } => {
             run::run_and_tell(&job, Dates::Night(date), options, now, voice).await
         }
-        Command::Backfill { job, from, to, stale: _, options } => {
-            run::run_and_tell(&job, Dates::Backfill(from, to), options, now, voice).await
+        Command::Backfill { job, from, to, stale, options } => {
+            let dates = Dates::Backfill { dates: from.zip(to), stale };
+            run::run_and_tell(&job, dates, options, now, voice).await
         }
-        Command::Plan { job, date, from, to, stale: _, as_of, force } => {
-            let asked = PlanArguments { date, from, to, as_of, force };
+        Command::Plan { job, date, from, to, stale, as_of, force } => {
+            let asked = PlanArguments { date, dates: from.zip(to), stale, as_of, force };
             plan(&job, asked, now).await
         }
         Command::Vacuum { job, keep_days, dry_run } => {
             let request = vacuum::Request::new(keep_days, dry_run, now);
-            output::print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
+            let vacuumed = vacuum::vacuum(&Job::load(&job)?, &request).await?;
+            match voice.quiet && !dry_run {
+                true => Ok(()),
+                false => output::print(&vacuumed.to_string()),
+            }
         }
         Command::Check { job } => output::print(&check::check(&crate::check::load(&job)?).await?),
         Command::Query { job, sql, format } => {
@@ -53,14 +59,12 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let (clicks, orders) = (clicks.as_deref(), orders.as_deref());
             init::init(&crate::init::Request { dir: &dir, clicks, orders }, voice).await
         }
-        Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, no_run } => {
-            let scale = crate::demo::Scale {
-                days,
-                clicks_per_day,
-                orders_per_day,
-                seed,
-                ..Default::default()
-            };
+        Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, until, no_run } => {
+            let mut scale =
+                Scale { days, clicks_per_day, orders_per_day, seed, ..Scale::default() };
+            if let Some(until) = until {
+                scale.end_at(cli::date_in("--until", &until, world::ZONE, now)?);
+            }
             demo::demo(&dir, &scale, no_run, now, voice).await
         }
     }
@@ -68,8 +72,8 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
 
 struct PlanArguments {
     date: Option<String>,
-    from: Option<NaiveDate>,
-    to: Option<NaiveDate>,
+    dates: Option<(NaiveDate, NaiveDate)>,
+    stale: bool,
     as_of: Option<NaiveDate>,
     force: bool,
 }
@@ -78,7 +82,7 @@ async fn plan(job: &Path, asked: PlanArguments, now: DateTime<Utc>) -> Result<()
     let job = Job::load(job)?;
     let selection = match asked.date {
         Some(date) => cli::night(&job, &date, now)?,
-        None => cli::backfill(asked.from, asked.to)?,
+        None => cli::backfill(asked.dates, asked.stale)?,
     };
     output::print(&plan::plan(&job, selection, asked.as_of, cli::rebuild(asked.force)).await?)
 }

@@ -3,6 +3,7 @@
 //! Invariant: only this folder prints ([`output`]), apart from clap and the bar of `progress`. All
 //! other code returns values.
 
+mod audience;
 pub mod check;
 pub mod demo;
 pub mod explain;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Cli, Command, Dates};
 use crate::demo::{self as world, Scale};
 use crate::job::Job;
 use crate::report::Request;
@@ -30,14 +31,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
     let voice = Voice { quiet: cli.quiet, format: cli.log_format };
     match cli.command {
         Command::Run { job, date, options } => {
-            let job = Job::load(&job)?;
-            let selection = cli::night(&job, &date, now)?;
-            run::run_and_tell(&job, selection, options, now, voice).await
+            run::run_and_tell(&job, Dates::Night(date), options, now, voice).await
         }
         Command::Backfill { job, from, to, stale, options } => {
-            let job = Job::load(&job)?;
-            let selection = cli::backfill(from.zip(to), stale)?;
-            run::run_and_tell(&job, selection, options, now, voice).await
+            let dates = Dates::Backfill { dates: from.zip(to), stale };
+            run::run_and_tell(&job, dates, options, now, voice).await
         }
         Command::Plan { job, date, from, to, stale, as_of, force } => {
             let asked = PlanArguments { date, dates: from.zip(to), stale, as_of, force };

@@ -4,9 +4,11 @@
 //! other code returns values.
 
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod explain;
 pub mod init;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod query;
@@ -64,6 +66,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
                 ..Default::default()
             };
             demo::demo(&dir, &scale, no_run, now, voice).await
+        }
+        Command::Completions { shell } => output::print(&completions::completions(shell)),
+        Command::Man { dir } => {
+            output::tell(&man::man(&dir)?);
+            Ok(())
         }
     }
 }

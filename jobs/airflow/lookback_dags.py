@@ -34,16 +34,19 @@ ASSETS = [Asset(f"lookback/{table}", uri=f"{ROOT}/{table.replace('.', '/')}") fo
 def lookback(*arguments):
     """Runs the program and says by its exit code what Airflow does next. The summary is the result."""
     command = ["lookback", *arguments, "--summary", "-"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    run = subprocess.run(command, stdout=subprocess.PIPE)
+    # A run that was killed, or whose arguments make no sense, has no summary.
+    summary = json.loads(run.stdout or "{}")
+    trouble = "; ".join([f"exit {run.returncode}", *summary.get("complaints", [])])
     match run.returncode:
         case 0:
-            return PokeReturnValue(is_done=True, xcom_value=json.loads(run.stdout))
+            return PokeReturnValue(is_done=True, xcom_value=summary)
         case 3 | 5:  # not landed, or another run holds the warehouse: ask again later
             return False
         case 2 | 4:  # a wrong job or argument, or a broken promise or limit: no retry mends it
-            raise AirflowFailException(f"{' '.join(command)}: exit {run.returncode}")
-        case code:  # something below failed
-            raise AirflowException(f"{' '.join(command)}: exit {code}")
+            raise AirflowFailException(trouble)
+        case _:  # something below failed
+            raise AirflowException(trouble)
 
 
 # Exit 3 and 5 give the worker back and ask again every 15 minutes, for 20 hours. Exit 1 is retried.

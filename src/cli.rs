@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::days::{self, DateRange};
@@ -66,7 +67,7 @@ pub enum Command {
         /// Job file (TOML)
         job: PathBuf,
         /// First report date
-        #[arg(long, value_parser = calendar_date, requires = "to", required_unless_present = "stale")]
+        #[arg(long, value_parser = calendar_date, requires = "to")]
         from: Option<NaiveDate>,
         /// Last report date, included
         #[arg(long, value_parser = calendar_date, requires = "from")]
@@ -159,7 +160,8 @@ pub enum Command {
         orders: Option<String>,
     },
     /// Make raw logs, reference tables and a job file, run the job, show the reports
-    #[command(after_help = "Example:  lookback demo my-demo --days 10 --clicks-per-day 1000")]
+    #[command(after_help = "Examples: lookback demo my-demo --days 10 --clicks-per-day 1000
+          lookback demo my-demo --until yesterday --no-run")]
     Demo {
         /// Folder to make; must not exist, or be empty
         #[arg(default_value = "lookback-demo")]
@@ -176,6 +178,9 @@ pub enum Command {
         /// Another seed makes another world
         #[arg(long, default_value_t = 7)]
         seed: u64,
+        /// Last report date: a date or yesterday, in America/Los_Angeles [default: 40 days from 2026-03-01]
+        #[arg(long, value_name = "DATE")]
+        until: Option<String>,
         /// Make the world, but do not run the job
         #[arg(long)]
         no_run: bool,
@@ -269,27 +274,32 @@ fn calendar_date(text: &str) -> Result<NaiveDate, String> {
 
 /// `2026-05-01`, `yesterday` or `today`. Errors: exit 2.
 pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
-    let today = days::local_date(now, job.zone);
+    date_in("--date", text, job.zone, now).map(DateSelection::Night)
+}
+
+/// The date that an option names, in a time zone. Errors: exit 2.
+pub fn date_in(option: &str, text: &str, zone: Tz, now: DateTime<Utc>) -> Result<NaiveDate, Stop> {
+    let today = days::local_date(now, zone);
     match text {
-        "today" => Ok(DateSelection::Night(today)),
-        "yesterday" => Ok(DateSelection::Night(days::minus(today, 1))),
-        text => match calendar_date(text) {
-            Ok(date) => Ok(DateSelection::Night(date)),
-            Err(_) => {
-                let meant = nearest(text, ["yesterday", "today"]);
-                let meant = meant.map(|word| format!("; is {word} meant?")).unwrap_or_default();
-                Err(Stop::fix_one(format!(
-                    "--date \"{text}\" is no date: 2026-05-01, yesterday or today is wanted{meant}"
-                )))
-            }
-        },
+        "today" => Ok(today),
+        "yesterday" => Ok(days::minus(today, 1)),
+        text => calendar_date(text).map_err(|_| {
+            let meant = nearest(text, ["yesterday", "today"]);
+            let meant = meant.map(|word| format!("; is {word} meant?")).unwrap_or_default();
+            Stop::fix_one(format!(
+                "{option} \"{text}\" is no date: 2026-05-01, yesterday or today is wanted{meant}"
+            ))
+        }),
     }
 }
 
-/// `--from` and `--to`, or `--stale`. Errors: exit 2 when `--from` is after `--to`.
-pub fn backfill(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<DateSelection, Stop> {
-    match from.zip(to) {
-        None => Ok(DateSelection::Stale),
+/// `--from` and `--to`, or `--stale`. Errors: exit 2 when there is neither, or `--from` is after
+/// `--to`.
+pub fn backfill(dates: Option<(NaiveDate, NaiveDate)>, stale: bool) -> Result<DateSelection, Stop> {
+    match dates {
+        None if stale => Ok(DateSelection::Stale),
+        None => Err(Stop::fix_one("which dates? --from and --to name the first and the last")
+            .hint("--stale stands for all dates that a change outdated")),
         Some((from, to)) if from <= to => Ok(DateSelection::Backfill(DateRange { from, to })),
         Some((from, to)) => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
     }

@@ -116,10 +116,15 @@ impl From<anyhow::Error> for Stop {
 }
 
 /// Signs of common trouble, and what to do about it.
-const HINTS: [(&str, &str); 9] = [
+const HINTS: [(&str, &str); 10] = [
     (
         "Resources exhausted",
         "this needs more memory; raise --memory-limit, or backfill fewer dates at a time",
+    ),
+    (
+        "No space left on device",
+        "a disk is full: the one of the warehouse, or the one of the folder that TMPDIR names (else \
+         /tmp), where a run keeps what does not fit into memory",
     ),
     ("NoSuchBucket", "there is no such bucket; see the locations in the job file"),
     ("ContainerNotFound", "there is no such container; see the locations in the job file"),

@@ -13,6 +13,7 @@ use crate::stop::Stop;
 /// A job file that cannot be used.
 pub fn job_file(stop: Stop, file: &Path) -> Stop {
     match file.exists() {
+        true if file.is_dir() => stop,
         true => {
             stop.hint("mend the job file; `lookback init DIR` writes one with every key explained")
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::NaiveDate;
+use iso_currency::Currency;
 
 use super::figures::{Figures, Keys, Looked};
 use super::{Understood, next};
@@ -215,14 +216,14 @@ fn share(part: u64, all: u64) -> String {
         _ if part == 0 => "0 %".to_owned(),
         _ if part == all => "100 %".to_owned(),
         percent if percent < 1.0 => "less than 1 %".to_owned(),
-        percent => format!("{} %", percent.floor()),
+        percent => format!("{} %", percent.round().min(99.0)),
     }
 }
 
 impl Understood {
     /// What is allowed, and still looks odd.
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = odd_currency(&self.job.currency).into_iter().collect();
         let Some(figures) = &self.figures else { return notes };
         for raw in [&self.clicks, &self.orders] {
             let looked = figures.log(raw.log);
@@ -290,6 +291,19 @@ impl Understood {
             );
         }
         notes
+    }
+}
+
+/// A program currency that is probably a mistake.
+fn odd_currency(code: &str) -> Option<String> {
+    let at = format!("[program] currency \"{code}\"");
+    match Currency::from_code(code).map(|currency| currency.exponent()) {
+        None => Some(format!("{at} is no code of ISO 4217, such as USD: is it meant?")),
+        Some(None | Some(2)) => None,
+        Some(Some(decimals)) => Some(format!(
+            "{at} has {decimals} decimals, and amounts and commissions are rounded to two: is that \
+             meant?"
+        )),
     }
 }
 

@@ -90,7 +90,7 @@ pub async fn demo(
         return Ok(());
     }
     let job = Job::load(&world.job_file)?;
-    let selection = cli::backfill(Some(world.from), Some(world.to))?;
+    let selection = cli::backfill(Some((world.from, world.to)), false)?;
     run::run_and_tell(&job, selection, RunOptions::default(), now, voice).await?;
     show(&job).await?;
     let job_file = world.job_file.display();

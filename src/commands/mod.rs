@@ -20,6 +20,7 @@ use std::path::Path;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::cli::{self, Cli, Command};
+use crate::demo::{self as world, Scale};
 use crate::job::Job;
 use crate::stop::Stop;
 use output::Voice;
@@ -33,17 +34,22 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let selection = cli::night(&job, &date, now)?;
             run::run_and_tell(&job, selection, options, now, voice).await
         }
-        Command::Backfill { job, from, to, stale: _, options } => {
+        Command::Backfill { job, from, to, stale, options } => {
             let job = Job::load(&job)?;
-            run::run_and_tell(&job, cli::backfill(from, to)?, options, now, voice).await
+            let selection = cli::backfill(from.zip(to), stale)?;
+            run::run_and_tell(&job, selection, options, now, voice).await
         }
-        Command::Plan { job, date, from, to, stale: _, as_of, force } => {
-            let asked = PlanArguments { date, from, to, as_of, force };
+        Command::Plan { job, date, from, to, stale, as_of, force } => {
+            let asked = PlanArguments { date, dates: from.zip(to), stale, as_of, force };
             plan(&job, asked, now).await
         }
         Command::Vacuum { job, keep_days, dry_run } => {
             let request = vacuum::Request::new(keep_days, dry_run, now);
-            output::print(&vacuum::vacuum(&Job::load(&job)?, &request).await?.to_string())
+            let vacuumed = vacuum::vacuum(&Job::load(&job)?, &request).await?;
+            match voice.quiet && !dry_run {
+                true => Ok(()),
+                false => output::print(&vacuumed.to_string()),
+            }
         }
         Command::Check { job } => output::print(&check::check(&crate::check::load(&job)?).await?),
         Command::Query { job, sql, format } => {
@@ -57,14 +63,12 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let (clicks, orders) = (clicks.as_deref(), orders.as_deref());
             init::init(&crate::init::Request { dir: &dir, clicks, orders }, voice).await
         }
-        Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, no_run } => {
-            let scale = crate::demo::Scale {
-                days,
-                clicks_per_day,
-                orders_per_day,
-                seed,
-                ..Default::default()
-            };
+        Command::Demo { dir, days, clicks_per_day, orders_per_day, seed, until, no_run } => {
+            let mut scale =
+                Scale { days, clicks_per_day, orders_per_day, seed, ..Scale::default() };
+            if let Some(until) = until {
+                scale.end_at(cli::date_in("--until", &until, world::ZONE, now)?);
+            }
             demo::demo(&dir, &scale, no_run, now, voice).await
         }
         Command::Completions { shell } => output::print(&completions::completions(shell)),
@@ -77,8 +81,8 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
 
 struct PlanArguments {
     date: Option<String>,
-    from: Option<NaiveDate>,
-    to: Option<NaiveDate>,
+    dates: Option<(NaiveDate, NaiveDate)>,
+    stale: bool,
     as_of: Option<NaiveDate>,
     force: bool,
 }
@@ -87,7 +91,7 @@ async fn plan(job: &Path, asked: PlanArguments, now: DateTime<Utc>) -> Result<()
     let job = Job::load(job)?;
     let selection = match asked.date {
         Some(date) => cli::night(&job, &date, now)?,
-        None => cli::backfill(asked.from, asked.to)?,
+        None => cli::backfill(asked.dates, asked.stale)?,
     };
     output::print(&plan::plan(&job, selection, asked.as_of, cli::rebuild(asked.force)).await?)
 }

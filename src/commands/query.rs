@@ -6,17 +6,19 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
+use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::datasource::MemTable;
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
 use crate::cli::Format;
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
-use crate::model;
+use crate::model::{self, Model};
 use crate::nearest::{self, nearest};
 use crate::plan;
 use crate::stop::Stop;
@@ -48,9 +50,32 @@ pub async fn session_with(
 /// something unknown, or would write.
 pub async fn query(job: &Job, sql: &str, format: Format, out: &mut impl Write) -> Result<(), Stop> {
     let (engine, _) = session(job).await?;
+    if is_show_tables(sql) {
+        let names = engine.read(table_names()?)?;
+        return print(names, format, out).await.or_else(whose_fault);
+    }
     let frame = engine.read_only(sql).await;
     let frame = frame.map_err(|error| refusal(&engine, &error))?;
     print(frame, format, out).await.or_else(whose_fault)
+}
+
+/// Whether somebody asks which tables there are, in the words of other engines.
+fn is_show_tables(sql: &str) -> bool {
+    let words: Vec<String> = sql.split_whitespace().map(str::to_lowercase).collect();
+    words.join(" ").trim_end_matches([';', ' ']) == "show tables"
+}
+
+/// The answer: the tables, and what each holds.
+fn table_names() -> Result<Arc<dyn TableProvider>> {
+    let models = model::stored()?;
+    let texts = |text: fn(&Model) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(models.iter().map(|model| text(model))))
+    };
+    let names = RecordBatch::try_from_iter([
+        ("table", texts(|model| model.name)),
+        ("holds", texts(|model| &model.purpose)),
+    ])?;
+    Ok(Arc::new(MemTable::try_new(names.schema(), vec![vec![names]])?))
 }
 
 /// Says what is wrong with a query, and where a name is not known, which one was probably meant.

@@ -1,8 +1,8 @@
 //! The days of the demo world, and the hours at which people are awake. Instants are microseconds
 //! since 1970. Days count from the first landing date. Refuses to know rows.
 
+use super::ZONE;
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeZone, Utc};
-use chrono_tz::America::Los_Angeles;
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -85,7 +85,7 @@ pub fn utc_midnight(date: NaiveDate) -> DateTime<Utc> {
 
 /// 00:00 in the program's zone.
 pub fn local_midnight(date: NaiveDate) -> Option<DateTime<Utc>> {
-    let local = Los_Angeles.from_local_datetime(&date.and_time(NaiveTime::MIN));
+    let local = ZONE.from_local_datetime(&date.and_time(NaiveTime::MIN));
     local.earliest().map(|instant| instant.to_utc())
 }
 

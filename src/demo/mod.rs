@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use chrono::{Days, NaiveDate};
+use chrono_tz::Tz;
 
+use crate::days;
 use calendar::Calendar;
 use catalog::Catalog;
 use clicks::{Audience, Clicks};
@@ -55,6 +57,16 @@ impl Default for Scale {
             None => panic!("no such date"),
         };
         Scale { days: 40, clicks_per_day: 4_000, orders_per_day: 300, seed: 7, first_date: SPRING }
+    }
+}
+
+/// The program's time zone.
+pub const ZONE: Tz = Tz::America__Los_Angeles;
+
+impl Scale {
+    /// Makes this the last report date.
+    pub fn end_at(&mut self, last: NaiveDate) {
+        self.first_date = days::minus(last, u64::from(self.days) - 1);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::Reader;
+use super::reader::what_is;
 use crate::location::Location;
 use crate::nearest::meant;
 use crate::raw::{Layout, Log, Shape, Source};
@@ -87,12 +88,7 @@ pub(super) fn optional_table(reader: &mut Reader<'_>, key: &'static str) -> Opti
 fn location_of(reader: &mut Reader<'_>, key: &str, location: Option<Value>) -> Option<Location> {
     match location {
         Some(Value::String(text)) if text.is_empty() => reader.complain(SECTION, key, "is empty"),
-        Some(Value::String(text)) => {
-            match Location::parse_in(&reader.stores, &text, reader.folder) {
-                Ok(location) => Some(location),
-                Err(error) => reader.complain(SECTION, key, format!("= \"{text}\" {error:#}")),
-            }
-        }
+        Some(Value::String(text)) => reader.location_at(SECTION, key, &text),
         Some(other) => wrong_type(reader, key, &other, "a text"),
         None => reader.complain(SECTION, key, "is missing"),
     }
@@ -185,5 +181,5 @@ fn refuse_others(reader: &mut Reader<'_>, key: &str, keys: &Table, known: &[&str
 }
 
 fn wrong_type<T>(reader: &mut Reader<'_>, key: &str, found: &Value, wanted: &str) -> Option<T> {
-    reader.complain(SECTION, key, format!("is a {}, but {wanted} is wanted", found.type_str()))
+    reader.complain(SECTION, key, format!("is {}, but {wanted} is wanted", what_is(found)))
 }

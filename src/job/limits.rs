@@ -2,6 +2,7 @@
 
 use toml::Value;
 
+use super::reader::what_is;
 use super::{Reader, millionths};
 
 const SECTION: &str = "limits";
@@ -40,7 +41,7 @@ fn share(reader: &mut Reader<'_>, key: &str) -> Option<i128> {
             ),
         },
         other => {
-            format!("is a {}, but a text such as \"0.05\" is wanted", other.type_str())
+            format!("is {}, but a text such as \"0.05\" is wanted", what_is(&other))
         }
     };
     reader.complain(SECTION, key, trouble)

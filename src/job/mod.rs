@@ -94,8 +94,13 @@ impl Job {
     /// Reads and checks a job file. Errors: exit 2 with all complaints.
     pub fn load(file: &Path) -> Result<Job, Stop> {
         let text = std::fs::read_to_string(file).map_err(|error| {
+            let inside = file.join("job.toml");
+            let hint = match inside.is_file() {
+                true => format!("is {} meant?", inside.display()),
+                false => "`lookback init DIR` writes a job file to start from".to_owned(),
+            };
             Stop::fix_one(format!("{}: cannot read the job file: {error}", file.display()))
-                .hint("`lookback init DIR` writes a job file to start from")
+                .hint(hint)
         })?;
         let absolute = std::path::absolute(file).map_err(anyhow::Error::from)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
@@ -109,6 +114,7 @@ impl Job {
         let mut reader = Reader {
             table,
             folder,
+            typed: file.parent().unwrap_or(Path::new("")),
             stores: Stores::default(),
             known: Vec::new(),
             complaints: Vec::new(),
@@ -159,6 +165,15 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     let nobody = reader.texts("identity", "nobody");
     let limits = Limits::read(reader);
     let formats = reader.formats();
+    for source in [&clicks, &orders].into_iter().flatten().flatten() {
+        if let Some(root) = root.as_ref().filter(|root| root.is_within(&source.location)) {
+            let trouble = format!(
+                "= \"{root}\" is in the log {}: its tables would be read as logs",
+                source.location
+            );
+            reader.complain::<()>("output", "root", trouble);
+        }
+    }
     Some(Job {
         file: file.to_owned(),
         clicks: clicks?,
@@ -294,8 +309,9 @@ formats = ['/e/([a-z]+)']
     fn files_to_start_from_have_every_key() {
         let folder = Path::new("/jobs");
         let (table, stores) = (Table::new(), Stores::default());
+        let typed = Path::new("");
         let mut reader =
-            Reader { table, folder, stores, known: Vec::new(), complaints: Vec::new() };
+            Reader { table, folder, typed, stores, known: Vec::new(), complaints: Vec::new() };
         read(&mut reader, Path::new("job.toml"));
         let logs = ["clicks", "orders"];
         let mut known: Vec<(String, String)> = reader

@@ -12,10 +12,25 @@ use super::{link_format, millionths};
 use crate::location::{Location, Stores};
 use crate::nearest::{meant, nearest};
 
+/// What a value is, in words.
+pub(super) fn what_is(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date or time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
 /// Takes keys out of the table. Keys that are left at the end are unknown.
 pub(super) struct Reader<'a> {
     pub(super) table: Table,
+    /// Where relative paths begin.
     pub(super) folder: &'a Path,
+    /// The same folder as it was typed.
+    pub(super) typed: &'a Path,
     pub(super) stores: Stores,
     /// Section and name of each key that was asked for. No others are known.
     pub(super) known: Vec<(&'static str, String)>,
@@ -60,8 +75,8 @@ impl Reader<'_> {
             (Some(Value::String(text)), _) if !text.is_empty() => Some(text),
             (Some(Value::String(_)), _) => self.complain(section, key, "is empty"),
             (Some(other), _) => {
-                let found = other.type_str();
-                self.complain(section, key, format!("is a {found}, but a text is wanted"))
+                let found = what_is(&other);
+                self.complain(section, key, format!("is {found}, but a text is wanted"))
             }
             (None, Some(default)) => Some(default.to_owned()),
             (None, None) => self.complain(section, key, "is missing"),
@@ -70,8 +85,29 @@ impl Reader<'_> {
 
     pub(super) fn location(&mut self, section: &'static str, key: &str) -> Option<Location> {
         let text = self.text(section, key, None)?;
-        match Location::parse_in(&self.stores, &text, self.folder) {
-            Ok(location) => Some(location),
+        self.location_at(section, key, &text)
+    }
+
+    /// What a text names. In messages a relative path begins where the path of the job file does, so
+    /// that it can be typed.
+    pub(super) fn location_at(
+        &mut self,
+        section: &'static str,
+        key: &str,
+        text: &str,
+    ) -> Option<Location> {
+        let is_variable = |part: &str| {
+            let name = part.strip_prefix('$').unwrap_or_default();
+            name.starts_with(|letter: char| letter == '{' || letter.is_ascii_alphabetic())
+        };
+        if text.starts_with('~') || text.split('/').any(is_variable) {
+            let trouble =
+                "= \"{text}\": ~ and variables are not filled in here; write the path out";
+            return self.complain(section, key, trouble.replace("{text}", text));
+        }
+        match Location::parse_in(&self.stores, text, self.folder) {
+            Ok(location) if text.contains("://") => Some(location),
+            Ok(location) => Some(location.called(&self.typed.join(text).display().to_string())),
             Err(error) => self.complain(section, key, format!("= \"{text}\" {error:#}")),
         }
     }
@@ -95,8 +131,8 @@ impl Reader<'_> {
                 self.complain(section, key, format!("is {number}, but {wanted}"))
             }
             Some(other) => {
-                let found = other.type_str();
-                self.complain(section, key, format!("is a {found}, but {wanted}"))
+                let found = what_is(&other);
+                self.complain(section, key, format!("is {found}, but {wanted}"))
             }
         }
     }
@@ -123,8 +159,8 @@ impl Reader<'_> {
             None => Some(false),
             Some(Value::Boolean(flag)) => Some(flag),
             Some(other) => {
-                let found = other.type_str();
-                self.complain(section, key, format!("is a {found}, but true or false is wanted"))
+                let found = what_is(&other);
+                self.complain(section, key, format!("is {found}, but true or false is wanted"))
             }
         }
     }
@@ -135,8 +171,8 @@ impl Reader<'_> {
             None => return Some(Vec::new()),
             Some(Value::Array(list)) => list,
             Some(other) => {
-                let found = other.type_str();
-                let trouble = format!("is a {found}, but a list of texts is wanted");
+                let found = what_is(&other);
+                let trouble = format!("is {found}, but a list of texts is wanted");
                 return self.complain(section, key, trouble);
             }
         };
@@ -146,7 +182,7 @@ impl Reader<'_> {
                 Value::String(text) => texts.push(text.clone()),
                 other => {
                     let name = format!("{key}, number {}", position + 1);
-                    let trouble = format!("is a {}, but a text is wanted", other.type_str());
+                    let trouble = format!("is {}, but a text is wanted", what_is(other));
                     self.complain::<()>(section, &name, trouble);
                 }
             }

@@ -84,6 +84,17 @@ impl Location {
         Ok(Location { name: name.into(), url, store, path: Path::from_absolute_path(&path)? })
     }
 
+    /// The same location under another name, for messages.
+    pub fn called(self, name: &str) -> Location {
+        Location { name: name.to_owned(), ..self }
+    }
+
+    /// Whether this is the other location, or lies below it.
+    pub fn is_within(&self, other: &Location) -> bool {
+        let is_of_one_store = || self.store_url().ok() == other.store_url().ok();
+        self.path.prefix_matches(&other.path) && is_of_one_store()
+    }
+
     /// The same path in another store. Tests make a store fail with it.
     pub fn in_store(&self, store: &Store) -> Location {
         Location { store: store.clone(), ..self.clone() }

@@ -141,8 +141,12 @@ impl Plan {
         line("\nto write".to_owned());
         for model in model::stored()? {
             if model.partition().is_some() {
-                let dates = self.dates_to_write(model.name);
-                line(format!("  {:<28} {:>4} dates", model.folder(), dates.len()));
+                let dates = self.dates_to_write(model.name).len();
+                let perhaps = match self.dates_perhaps(model.name).len() {
+                    0 => String::new(),
+                    more => format!(", perhaps {} more", more),
+                };
+                line(format!("  {:<28} {dates:>4} dates{perhaps}", model.folder()));
             }
         }
         Ok(text)
@@ -175,6 +179,16 @@ impl Plan {
             }
             _ => self.reports.keys().copied().collect(),
         }
+    }
+
+    /// Dates that are written, too, if rows of theirs change.
+    fn dates_perhaps(&self, table: &str) -> BTreeSet<NaiveDate> {
+        let perhaps = match table.split_once('.') {
+            Some(("attribution", _)) => self.maybe_conversions.iter(),
+            Some(("report", _)) => self.maybe_reports.iter(),
+            _ => return BTreeSet::new(),
+        };
+        perhaps.copied().collect()
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Kind {
     Id,
     /// Likewise, but it may be empty.
     OptionalId,
+    /// Likewise, never empty, and no word by which the reports say that there is no publisher.
+    Publisher,
     /// Any text, or none.
     Text,
     /// What a rate is for.
@@ -26,12 +28,12 @@ pub enum Kind {
     FxRate,
 }
 
-use Kind::{Date, FxRate, Id, Instant, OptionalId, Rate, Scope, Text};
+use Kind::{Date, FxRate, Id, Instant, OptionalId, Publisher, Rate, Scope, Text};
 
 impl Kind {
     pub fn data_type(self) -> DataType {
         match self {
-            Id | OptionalId | Text | Scope => DataType::Utf8View,
+            Id | OptionalId | Publisher | Text | Scope => DataType::Utf8View,
             Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Date => DataType::Date32,
             Rate => DataType::Decimal128(9, 6),
@@ -45,7 +47,7 @@ pub fn columns(table: &str) -> &'static [Column] {
     match table {
         "links" => &[
             ("link_key", Id, Required),
-            ("publisher_id", Id, Required),
+            ("publisher_id", Publisher, Required),
             ("tracking_id", Text, Optional),
             ("valid_from", Instant, Required),
             ("valid_to", Instant, Required),
@@ -120,14 +122,24 @@ const NOTHING: [&str; 12] = [
     "undefined",
 ];
 
+/// By these words the reports say that there is no publisher.
+const NO_PUBLISHER: [&str; 2] = ["(none)", "(unattributed)"];
+
 /// What is wrong with a key, or with whose row it is: in short, and in full. One that may be left out
 /// is no word by which programs write that it is.
-pub fn fault_of_id(is_optional: bool, text: &str) -> Option<(&'static str, &'static str)> {
-    if has_blanks_around(text) {
-        return Some(("has blanks around it", "has blanks around it"));
+pub fn fault_of_id(kind: Kind, text: &str) -> Option<(&'static str, &'static str)> {
+    match kind {
+        _ if has_blanks_around(text) => Some(("has blanks around it", "has blanks around it")),
+        OptionalId if NOTHING.contains(&text) => Some((
+            "is no value",
+            "is how programs write that there is no value; leave the cell empty",
+        )),
+        Publisher if NO_PUBLISHER.contains(&text) => Some((
+            "is a word of the reports",
+            "is how the reports say that there is no publisher; name it otherwise",
+        )),
+        _ => None,
     }
-    let trouble = "is how programs write that there is no value; leave the cell empty";
-    (is_optional && NOTHING.contains(&text)).then_some(("is no value", trouble))
 }
 
 /// Blanks of any kind. Most texts begin and end with a visible ASCII character.

@@ -14,7 +14,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
 use chrono_tz::Tz;
 
-use super::columns::Kind::{Date, FxRate, Id, Instant, OptionalId, Rate, Scope, Text};
+use super::columns::Kind::{Date, FxRate, Id, Instant, OptionalId, Publisher, Rate, Scope, Text};
 use super::columns::{Column, columns, fault_of_id, key};
 use super::complaints::Complaints;
 use super::repeats::{Repeats, validity};
@@ -130,7 +130,7 @@ impl Table {
         let columns = columns(self.name).iter().zip(&piece.columns);
         let converted = columns.map(|((name, kind, _), column)| {
             let values = match kind {
-                Id | OptionalId | Text | Scope => values::texts(column),
+                Id | OptionalId | Publisher | Text | Scope => values::texts(column),
                 Instant => values::instants(column, self.zone),
                 Date => values::dates(column),
                 Rate => values::decimals(column, (9, 6), (0, 1_000_000)),
@@ -168,7 +168,7 @@ impl Table {
                     )
                 });
             }
-            if matches!(kind, Id | Date | Rate | FxRate) && column.null_count() > 0 {
+            if matches!(kind, Id | Publisher | Date | Rate | FxRate) && column.null_count() > 0 {
                 let is_empty = |row: &usize| {
                     column.is_null(*row) && unfit[position].binary_search(row).is_err()
                 };
@@ -177,10 +177,10 @@ impl Table {
                 }
             }
             match kind {
-                Id | OptionalId => {
+                Id | OptionalId | Publisher => {
                     for (row, text) in column.as_string_view().iter().enumerate() {
                         let Some(text) = text else { continue };
-                        if let Some((fault, trouble)) = fault_of_id(*kind == OptionalId, text) {
+                        if let Some((fault, trouble)) = fault_of_id(*kind, text) {
                             complain(format!("{name} {fault}"), row, &|| {
                                 format!("{name} {text:?} {trouble}")
                             });
@@ -338,10 +338,13 @@ mod tests {
     #[test]
     fn keys_that_never_match_are_told() {
         for text in [" a", "a\t", "a\u{a0}"] {
-            assert!(fault_of_id(false, text).is_some(), "{text:?}");
+            assert!(fault_of_id(Id, text).is_some(), "{text:?}");
         }
         for text in ["a b", "NULL", "nan", "\u{feff}a", "a\u{1}b", "1.00501E+15", "é", "(none)"] {
-            assert_eq!(fault_of_id(false, text), None, "{text:?}");
+            assert_eq!(fault_of_id(Id, text), None, "{text:?}");
+        }
+        for text in ["(none)", "(unattributed)"] {
+            assert!(fault_of_id(Publisher, text).is_some(), "{text:?}");
         }
         let (_, complaints) =
             read("rates", "scope,scope_id,store_id,rate,valid_from,valid_to\nstore,a,\\N,0.1,,\n");

@@ -78,10 +78,14 @@ impl World {
 
 /// What a command said on stderr, or printed on stdout: case and line breaks do not matter.
 pub fn said(verb: &str, text: &str, output: &Output) -> Result<()> {
-    let stream = if verb == "prints" { &output.stdout } else { &output.stderr };
+    let stream = if verb.ends_with("print") || verb.ends_with("prints") {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
     let whole = String::from_utf8_lossy(stream);
     let words = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
-    let is_wanted = verb != "does not say";
+    let is_wanted = !verb.starts_with("does not");
     ensure!(
         words(&whole).contains(&words(text)) == is_wanted,
         "{verb} `{text}`, but what came was\n{whole}"

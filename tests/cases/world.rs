@@ -149,7 +149,7 @@ impl World {
         for item in items {
             let words: Vec<&str> = item.split_whitespace().collect();
             if let Some((verb, text)) = item.split_once(": ").filter(|(verb, _)| {
-                verb.ends_with("say") || verb.ends_with("says") || *verb == "prints"
+                ["says", "does not say", "prints", "does not print"].contains(verb)
             }) {
                 said(verb, text, last.as_ref().context("says what, before any command?")?)?;
                 continue;

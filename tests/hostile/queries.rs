@@ -77,7 +77,6 @@ fn a_query_cannot_write_read_other_files_or_reach_the_network() {
         set datafusion.catalog.information_schema = true
         set datafusion.catalog.location = '/'
         reset datafusion.execution.batch_size
-        show tables
         show all
         show columns from report.orders
         select * from information_schema.tables

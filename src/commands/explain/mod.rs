@@ -20,13 +20,15 @@ use crate::engine::{Engine, Params};
 use crate::job::{AttributionSettings, Job};
 use crate::lineage;
 use crate::model;
+use crate::nearest::nearest;
+use crate::plan;
 use crate::reference::{Heads, Reference};
 use crate::run::attribution_params;
 use crate::stop::Stop;
 use crate::warehouse::{Partition, Warehouse};
 use row::{Row, rows};
 use words::{
-    OUTSIDERS, apart, tell_clicks, tell_movements, tell_orphaned, tell_rate, tell_unbooked,
+    OUTSIDERS, tell_clicks, tell_movements, tell_orphaned, tell_rate, tell_status, tell_unbooked,
     tell_visitors,
 };
 
@@ -52,11 +54,13 @@ pub async fn explain(job: &Job, order_id: &str) -> Result<String, Stop> {
     let booked = story.rows("explain.booked", &order).await?;
     let rejects = story.rejects("orders", "event_at", &needle("order_id", order_id)).await?;
     if lines.is_empty() && events.is_empty() && rejects.is_empty() {
-        return Err(Stop::fix_one(format!(
-            "order {order_id}: is nowhere in {}, attributed or not",
-            job.root
-        ))
-        .hint("was its date run? `lookback plan` says what a run would read"));
+        let near = story.nearest_order(order_id).await?;
+        let hint = match near {
+            Some(near) => format!("is {near} meant?"),
+            None => "was its date run? `lookback plan` says what a run would read".to_owned(),
+        };
+        let nowhere = format!("order {order_id}: is nowhere in {}, attributed or not", job.root);
+        return Err(Stop::fix_one(nowhere).hint(hint));
     }
     let mut told = String::new();
     if !lines.is_empty() {
@@ -139,16 +143,43 @@ impl Story<'_> {
                 verdicts.push(self.verdicts(settings).await?);
             }
         }
+        let memberships = self.rows("explain.memberships", &Params::new()).await?;
+        let reported = plan::reported(&self.warehouse)?;
         let mut earlier: Option<&Row> = None;
         for (line, settings) in lines.iter().zip(settings) {
             let verdicts = verdicts.iter().find(|known| known.settings == settings);
             let verdicts = verdicts.context("a line without verdicts")?;
-            self.tell_line(line, earlier, verdicts, &sightings, told).await?;
-            tell_movements(line, verdicts, booked, told);
+            let _ = writeln!(
+                told,
+                "order {} line {}: {} {} in store {}, placed {} by {}",
+                line.get("order_id"),
+                line.get("line_id"),
+                line.get("amount"),
+                self.job.currency,
+                line.get("store_id"),
+                line.time("placed_at"),
+                line.get("buyer_id"),
+            );
+            tell_status(line, verdicts, &memberships, told);
+            self.tell_clicks_of(line, earlier, verdicts, &sightings, told).await?;
+            tell_rate(line, verdicts, told);
+            tell_movements(line, verdicts, booked, &reported, told);
             earlier = Some(line);
         }
         tell_unbooked(events, &verdicts, told);
         Ok(())
+    }
+
+    /// The order that was probably meant.
+    async fn nearest_order(&self, order_id: &str) -> Result<Option<String>> {
+        const SAME: usize = 4;
+        let letters: Vec<char> = order_id.chars().collect();
+        let begin: String = letters.iter().take(SAME).collect();
+        let end: String = letters[letters.len().saturating_sub(SAME)..].iter().collect();
+        let params = Params::from([("begin", text(&begin)), ("end", text(&end))]);
+        let alike = self.rows("explain.orders_like", &params).await?;
+        let alike: Vec<String> = alike.iter().map(|row| row.get("order_id")).collect();
+        Ok(nearest(order_id, alike.iter().map(String::as_str)).map(str::to_owned))
     }
 
     /// The settings that a line was attributed with: those stored with its order date, else those
@@ -176,7 +207,7 @@ impl Story<'_> {
         })
     }
 
-    async fn tell_line(
+    async fn tell_clicks_of(
         &self,
         line: &Row,
         earlier: Option<&Row>,
@@ -185,42 +216,6 @@ impl Story<'_> {
         told: &mut String,
     ) -> Result<()> {
         let settings = &verdicts.settings;
-        let _ = writeln!(
-            told,
-            "order {} line {}: {} {} in store {}, placed {} by {}",
-            line.get("order_id"),
-            line.get("line_id"),
-            line.get("amount"),
-            self.job.currency,
-            line.get("store_id"),
-            line.time("placed_at"),
-            line.get("buyer_id"),
-        );
-        match line.get("status").as_str() {
-            "attributed" => {
-                let _ = writeln!(
-                    told,
-                    "  attributed to {} (tracking {}): click {} won, {} before the order",
-                    line.get("publisher_id"),
-                    line.get("tracking_id"),
-                    line.get("click_id"),
-                    apart(line.instant("clicked_at"), line.instant("placed_at")),
-                );
-            }
-            "store_not_joined" => {
-                let _ = writeln!(
-                    told,
-                    "  not attributed: the store was no member of the program at that moment"
-                );
-            }
-            _ => {
-                let _ = writeln!(
-                    told,
-                    "  not attributed: no click of the buyer in the {} hours before",
-                    settings.window_hours
-                );
-            }
-        }
         if *settings != self.job.attribution() {
             let _ = writeln!(told, "  attributed with the settings of then: {settings}");
         }
@@ -236,7 +231,6 @@ impl Story<'_> {
                 self.tell_rejected(line, told).await?;
             }
         }
-        tell_rate(line, verdicts, told);
         Ok(())
     }
 

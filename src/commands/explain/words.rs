@@ -1,17 +1,61 @@
 //! Verdicts of the rules, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::Verdicts;
 use super::row::{NONE, Row};
+use crate::days::local_date;
 use crate::job::AttributionSettings;
 
 /// How many candidates are listed, and how many other clicks.
 const CANDIDATES: usize = 30;
 pub const OUTSIDERS: usize = 10;
+
+/// Writes whether a line is attributed, and why not.
+pub fn tell_status(line: &Row, verdicts: &Verdicts, memberships: &[Row], told: &mut String) {
+    let words = match line.get("status").as_str() {
+        "attributed" => format!(
+            "attributed to {} (tracking {}): click {} won, {} before the order",
+            line.get("publisher_id"),
+            line.get("tracking_id"),
+            line.get("click_id"),
+            apart(line.instant("clicked_at"), line.instant("placed_at")),
+        ),
+        "store_not_joined" => {
+            format!("not attributed: {}", no_member(line, memberships))
+        }
+        _ => format!(
+            "not attributed: no click of the buyer in the {} hours before",
+            verdicts.settings.window_hours
+        ),
+    };
+    let _ = writeln!(told, "  {words}");
+}
+
+/// Why a line's store was no member, as the table of stores is now (A3).
+fn no_member(line: &Row, memberships: &[Row]) -> String {
+    let store = line.get("store_id");
+    let of_store = memberships.iter().filter(|row| row.get("store_id") == store);
+    let ends = |row: &Row| (row.instant("joined_at"), row.instant("left_at"));
+    let spans: Vec<String> = of_store
+        .map(|row| match ends(row) {
+            (None, None) => "at all times".to_owned(),
+            (Some(_), None) => format!("since {}", row.time("joined_at")),
+            (None, Some(_)) => format!("until {}", row.time("left_at")),
+            _ => format!("from {} until {}", row.time("joined_at"), row.time("left_at")),
+        })
+        .collect();
+    match spans.is_empty() {
+        true => format!("store {store} is not in the table of stores"),
+        false => format!(
+            "the store was no member of the program at that moment, but is {}",
+            spans.join(", and ")
+        ),
+    }
+}
 
 pub fn tell_clicks(line: &Row, verdicts: &Verdicts, told: &mut String) {
     let window = verdicts.settings.window_hours;
@@ -193,7 +237,14 @@ pub fn tell_rate(line: &Row, verdicts: &Verdicts, told: &mut String) {
     }
 }
 
-pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mut String) {
+/// `reported` are the dates that have reports.
+pub fn tell_movements(
+    line: &Row,
+    verdicts: &Verdicts,
+    booked: &[Row],
+    reported: &BTreeSet<NaiveDate>,
+    told: &mut String,
+) {
     let _ = writeln!(told, "  movements");
     for event in verdicts.balances.iter().filter(|event| event.is_of(line)) {
         let same = ["line_id", "placed_at", "event_id", "event_at"];
@@ -209,7 +260,13 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
             _ => format!("no effect: {}", why_not(event)),
         };
         let words = match entry {
-            None => "not booked in the ledger".to_owned(),
+            None if line.get("status") != "attributed" => {
+                "not in the ledger: the line is not attributed".to_owned()
+            }
+            None => {
+                let at = event.instant("event_at");
+                not_booked(at.map(|at| local_date(at, verdicts.settings.zone)), reported)
+            }
             Some(entry) if amounts(entry) == amounts(event) => amounts(entry),
             Some(entry) => format!("{}  (now: {})", amounts(entry), amounts(event)),
         };
@@ -217,6 +274,17 @@ pub fn tell_movements(line: &Row, verdicts: &Verdicts, booked: &[Row], told: &mu
         let _ = writeln!(told, "    {at}  {kind:<10}{words}");
     }
     let _ = writeln!(told);
+}
+
+/// Why the ledger has no entry of an event of this date.
+fn not_booked(date: Option<NaiveDate>, reported: &BTreeSet<NaiveDate>) -> String {
+    match date {
+        Some(date) if reported.contains(&date) => {
+            format!("not booked: the reports of {date} are older than these rows; backfill {date}")
+        }
+        Some(date) => format!("not booked yet: {date} has no reports"),
+        None => "not booked in the ledger".to_owned(),
+    }
 }
 
 /// Why an event of a line changes nothing (M1 to M5).

@@ -18,7 +18,8 @@ pub struct Folder {
 impl Folder {
     pub fn new() -> Result<Folder> {
         #[expect(clippy::disallowed_methods, reason = "here TMPDIR is asked for")]
-        remove_left_behind(&std::env::temp_dir());
+        let parent = std::env::temp_dir();
+        remove_left_behind(&parent);
         let new = || -> Result<Folder> {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
             // Locked before it gets its name, so another run never finds it unlocked.
@@ -28,7 +29,10 @@ impl Folder {
             std::fs::rename(&making, folder.path().join(IN_USE))?;
             Ok(Folder { folder, _in_use: file })
         };
-        new().context("cannot make a scratch folder; TMPDIR names where")
+        new().with_context(|| {
+            let parent = parent.display();
+            format!("cannot make a scratch folder below {parent}, which TMPDIR names")
+        })
     }
 
     pub fn path(&self) -> &Path {

@@ -77,13 +77,16 @@ pub(super) async fn write(
     };
     let mut seen = SeenBuffers::default();
     let mut builders: BTreeMap<Option<i32>, PartBuilder> = BTreeMap::new();
+    let unwritten = || format!("cannot write to the scratch folder: {}", path.display());
     while let Some(batch) = rows.try_next().await? {
         for (value, batch) in by_value(batch, split.as_deref())? {
             let number = builders.len();
-            builders.entry(value).or_insert_with(|| builder(number)).add(batch, &mut seen)?;
+            let builder = builders.entry(value).or_insert_with(|| builder(number));
+            builder.add(batch, &mut seen).with_context(unwritten)?;
         }
     }
-    builders.into_values().map(PartBuilder::close).collect()
+    let parts = builders.into_values().map(|builder| builder.close().with_context(unwritten));
+    parts.collect()
 }
 
 /// The rows of each value of the split column, with the value as a number. All rows where there is

@@ -13,10 +13,7 @@ type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 impl Maker {
     pub fn links(&mut self) -> Vec<Link> {
-        let mut publishers = vec!["Acorn", "Birch", "Cedar, \"Inc\""];
-        if self.dice.chance(5) {
-            publishers.push("(unattributed)");
-        }
+        let publishers = ["Acorn", "Birch", "Cedar, \"Inc\""];
         let mut links = Vec::new();
         for link_key in KEYS.iter().chain(&STRANGE_KEYS[..3]) {
             if self.dice.chance(7) {

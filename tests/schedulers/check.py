@@ -51,6 +51,18 @@ def crontab():
     return "\n".join(wrong)
 
 
+def other_versions():
+    """Images are named by the program's version."""
+    version = re.search(r'^version = "(.+)"', (JOBS.parent / "Cargo.toml").read_text(), re.M)[1]
+    named = [
+        f"{file.relative_to(JOBS)}: {image}"
+        for file in sorted(JOBS.rglob("*"))
+        if file.is_file()
+        for image in re.findall(r"lookback:([0-9.]+)", file.read_text())
+    ]
+    return "\n".join(line for line in named if not line.endswith(f" {version}"))
+
+
 def dags_in(file):
     """The functions of a file that are DAGs, after parsing it as Python."""
     functions = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef)]
@@ -67,6 +79,7 @@ def main():
     for file in sorted(JOBS.glob("airflow/*.py")):
         dags = dags_in(file)
         claim(f"{file.name} is Python, with DAGs: {', '.join(dags)}", "" if dags else "none")
+    claim("images are named by the version of Cargo.toml", other_versions())
     tool("hadolint finds nothing in the Dockerfile", "hadolint", JOBS / "docker/Dockerfile")
     tool("the compose file follows its schema", "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
          JOBS / "docker/compose.yaml")  # fmt: skip

@@ -100,6 +100,9 @@ class World:
             "s3://shop/warehouse": f"file://{job.parent}/warehouse{suffix}",
             "pendulum.datetime(2026, 4, 1": first,
             "catchup=True": catchup,
+            # As docs/schedulers.md has it, with a file in place of a webhook.
+            '"outlets": ASSETS,': '"outlets": ASSETS, "on_failure_callback": lambda context: '
+            f"open('{self.temp}/told', 'a').write(str(context['exception'])),",
             "def lookback_nightly": f"def lookback_nightly{suffix}",
             "def lookback_backfill": f"def lookback_backfill{suffix}",
             "\nlookback_nightly()": f"\nlookback_nightly{suffix}()",
@@ -289,7 +292,9 @@ def a_wrong_job_fails_at_once_and_other_failures_are_retried(world):
         world.airflow("dags", "trigger", dag, "--conf", '{"first": "2026-03-02"}')
         wait_for(f"the failure of {dag}", lambda: world.states(dag) == [("failed",)])
         ensure(world.task(dag) == ("failed", tries), f"{dag}: {world.task(dag)}")
-    holds("a wrong job (exit 2) failed at the first try")
+    told = (world.temp / "told").read_text()
+    ensure(told.startswith("exit 2; ") and "time_zones" in told and "exit 1; " in told, told)
+    holds("a wrong job (exit 2) failed at the first try", told.split("exit 1")[0])
     holds("a failure below (exit 1) was tried four times")
 
 

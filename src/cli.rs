@@ -18,12 +18,14 @@ use crate::plan::{DateSelection, Rebuild};
 use crate::report;
 use crate::stop::Stop;
 use crate::summary::Asked;
+use crate::version;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
 #[derive(Debug, Parser)]
 #[command(
     name = "lookback",
-    version,
+    version = version::SHORT,
+    long_version = version::long(),
     after_help = "Try it:  lookback demo
 Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
@@ -217,7 +219,25 @@ pub enum Command {
         #[arg(long)]
         no_run: bool,
     },
+    /// Print a script that completes commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    #[command(after_help = "Example:  lookback man /usr/local/share/man/man1")]
+    Man {
+        /// Folder to write into
+        dir: PathBuf,
+    },
 }
+
+/// Where shells look for such a script.
+const COMPLETIONS_HELP: &str = "\
+Examples: lookback completions bash > ~/.local/share/bash-completion/completions/lookback
+          lookback completions zsh > /usr/local/share/zsh/site-functions/_lookback
+          lookback completions fish > ~/.config/fish/completions/lookback.fish";
 
 #[derive(Debug, Args)]
 pub struct RunOptions {

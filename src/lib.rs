@@ -17,6 +17,8 @@ pub mod cli;
 pub mod commands;
 /// What the job file says, checked.
 pub mod job;
+/// What the program is.
+pub mod version;
 
 /// The names that were meant where one is mistyped.
 pub mod nearest;

@@ -5,9 +5,11 @@
 
 mod audience;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod explain;
 pub mod init;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod query;
@@ -72,6 +74,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
                 scale.end_at(cli::date_in("--until", &until, world::ZONE, now)?);
             }
             demo::demo(&dir, &scale, no_run, now, voice).await
+        }
+        Command::Completions { shell } => output::print(&completions::completions(shell)),
+        Command::Man { dir } => {
+            output::tell(&man::man(&dir)?);
+            Ok(())
         }
     }
 }

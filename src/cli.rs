@@ -14,15 +14,19 @@ use crate::ddl::{self, Dialect, Only};
 use crate::job::Job;
 use crate::model;
 use crate::nearest::nearest;
+use crate::operators::openlineage::Target;
 use crate::plan::{DateSelection, Rebuild};
 use crate::report;
 use crate::stop::Stop;
+use crate::summary::Asked;
+use crate::version;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
 #[derive(Debug, Parser)]
 #[command(
     name = "lookback",
-    version,
+    version = version::SHORT,
+    long_version = version::long(),
     after_help = "Try it:  lookback demo
 Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
@@ -235,7 +239,25 @@ pub enum Command {
         #[arg(long)]
         no_run: bool,
     },
+    /// Print a script that completes commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    #[command(after_help = "Example:  lookback man /usr/local/share/man/man1")]
+    Man {
+        /// Folder to write into
+        dir: PathBuf,
+    },
 }
+
+/// Where shells look for such a script.
+const COMPLETIONS_HELP: &str = "\
+Examples: lookback completions bash > ~/.local/share/bash-completion/completions/lookback
+          lookback completions zsh > /usr/local/share/zsh/site-functions/_lookback
+          lookback completions fish > ~/.config/fish/completions/lookback.fish";
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -245,9 +267,15 @@ pub struct RunOptions {
     /// Make everything again, even what is up to date
     #[arg(long)]
     pub force: bool,
-    /// Write the summary to this file, as JSON
-    #[arg(long)]
+    /// Write to this file, as JSON, what the run did or why it failed; - is stdout
+    #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Write metrics to this file, also of a run that failed, as Prometheus reads them
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Send OpenLineage events: append them to a file, or post them to a server
+    #[arg(long, value_name = "FILE_OR_URL", value_parser = Target::parse)]
+    pub openlineage: Option<Target>,
     /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
     #[arg(long, value_parser = bytes)]
     pub memory_limit: Option<usize>,
@@ -262,6 +290,8 @@ impl Default for RunOptions {
             as_of: None,
             force: false,
             summary: None,
+            metrics: None,
+            openlineage: None,
             memory_limit: None,
             stall_seconds: 600,
         }
@@ -301,6 +331,32 @@ fn calendar_date(text: &str) -> Result<NaiveDate, String> {
     match (1..=9998).contains(&chrono::Datelike::year(&date)) {
         true => Ok(date),
         false => Err("the year is not from 1 to 9998".to_owned()),
+    }
+}
+
+/// The dates of a run as typed.
+#[derive(Debug, Clone)]
+pub enum Dates {
+    Night(String),
+    Backfill { dates: Option<(NaiveDate, NaiveDate)>, stale: bool },
+}
+
+impl Dates {
+    /// Errors: exit 2.
+    pub fn of(&self, job: &Job, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
+        match self {
+            Dates::Night(date) => night(job, date, now),
+            Dates::Backfill { dates, stale } => backfill(*dates, *stale),
+        }
+    }
+
+    /// What they say without a job file. None where they are a word, such as `yesterday`.
+    pub fn as_typed(&self) -> Option<Asked> {
+        let selection = match self {
+            Dates::Night(date) => DateSelection::Night(calendar_date(date).ok()?),
+            Dates::Backfill { dates, stale } => backfill(*dates, *stale).ok()?,
+        };
+        Some(Asked::of(selection, 0))
     }
 }
 

@@ -9,8 +9,8 @@
 //! - SQL built from strings. Models are parsed unchanged, and parameters are bound as values. (`ddl`
 //!   builds statements for other engines, and runs none.)
 //! - The clock outside `main`, object stores outside `location`, sessions outside `engine`,
-//!   printing outside `commands`, settings from the environment except credentials, `TMPDIR` and
-//!   `LOOKBACK_LOG`.
+//!   printing outside `commands`, settings from the environment except credentials, `OTEL_…`,
+//!   `TMPDIR` and `LOOKBACK_LOG`.
 
 /// What was typed.
 pub mod cli;
@@ -18,6 +18,8 @@ pub mod cli;
 pub mod commands;
 /// What the job file says, checked.
 pub mod job;
+/// What the program is.
+pub mod version;
 
 /// The names that were meant where one is mistyped.
 pub mod nearest;
@@ -53,9 +55,11 @@ pub mod ddl;
 
 /// The promises that a run checks before it publishes.
 pub mod audit;
+/// What monitors, schedulers and catalogs are told of a run.
+pub mod operators;
 /// The steps of a run.
 pub mod run;
-/// What a run did.
+/// What a run did, and how it ended.
 pub mod summary;
 
 /// One writer per warehouse.

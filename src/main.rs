@@ -11,6 +11,7 @@ use futures::FutureExt;
 use lookback::cli::Cli;
 use lookback::commands;
 use lookback::commands::output::{self, Voice};
+use lookback::stop::Stop;
 
 /// Every core allocates and frees thousands of batches, some of them large. The allocator's
 /// settings are in `.cargo/config.toml`.
@@ -41,8 +42,7 @@ async fn run(cli: Cli) -> ExitCode {
     // A panic in a decoder means a bad file and is reported as one. Others are reported below.
     std::panic::set_hook(Box::new(|panic| tracing::debug!("{panic}")));
     let caught = AssertUnwindSafe(commands::dispatch(cli, now)).catch_unwind().await;
-    let bug = |_| Err(anyhow::anyhow!("a bug in lookback; LOOKBACK_LOG=debug tells more").into());
-    match caught.unwrap_or_else(bug) {
+    match caught.unwrap_or_else(|_| Err(Stop::bug())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             voice.tell_stop(&stop);

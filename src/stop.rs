@@ -49,6 +49,11 @@ impl Stop {
         Stop { kind: Kind::Later, complaints: vec![complaint.into()], hint: None }
     }
 
+    /// What a panic becomes.
+    pub fn bug() -> Stop {
+        anyhow::anyhow!("a bug in lookback; LOOKBACK_LOG=debug tells more").into()
+    }
+
     /// Whether something is missing in a store, as far as the words say.
     pub fn is_about_a_missing_object(&self) -> bool {
         let words = ["not found", "NotFound", "No such file"];

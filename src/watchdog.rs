@@ -15,7 +15,11 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// Waits until the run has made no progress for `patience`. The result names what it was doing. If
 /// the run does not end then, `give_up` is called, which ends the process.
-pub async fn stalled(progress: &Progress, patience: Duration, give_up: fn(&Stop)) -> Stop {
+pub async fn stalled(
+    progress: &Progress,
+    patience: Duration,
+    give_up: impl FnOnce(Stop) + Send + 'static,
+) -> Stop {
     let (tell, told) = oneshot::channel();
     let progress = progress.clone();
     std::thread::spawn(move || {
@@ -44,7 +48,7 @@ pub async fn stalled(progress: &Progress, patience: Duration, give_up: fn(&Stop)
         };
         if tell.send(stop()).is_ok() {
             std::thread::sleep(GRACE);
-            give_up(&stop());
+            give_up(stop());
         }
     });
     match told.await {

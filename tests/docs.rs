@@ -130,7 +130,8 @@ fn each_command_in_the_documents_can_be_typed() {
                 let into_file = line.rsplit_once(" > ").filter(|(_, file)| !file.contains(' '));
                 let line = into_file.map_or(line, |(line, _)| line);
                 let words = words(line);
-                let typed = std::iter::once("lookback").chain(words.iter().map(String::as_str));
+                let words = words.iter().map(String::as_str).take_while(|word| *word != ">");
+                let typed = std::iter::once("lookback").chain(words);
                 if let Err(error) = Cli::try_parse_from(typed)
                     && error.use_stderr()
                 {

@@ -7,12 +7,11 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 
-use super::output::{self, Voice};
+use super::output::Voice;
 use super::{query, report, run};
-use crate::cli::{self, Format, RunOptions};
+use crate::cli::{Dates, Format, RunOptions};
 use crate::demo;
 use crate::job::Job;
-use crate::progress::Progress;
 use crate::report::Request;
 use crate::stop::Stop;
 
@@ -81,35 +80,33 @@ pub async fn demo(
         return Err(Stop::fix_one(format!("{}: is not empty, or no folder", dir.display()))
             .hint("name another folder, or remove this one"));
     }
-    let progress = if voice.quiet { Progress::default() } else { Progress::on_stderr() };
+    let progress = voice.progress();
     progress.plan(scale.days as usize + 1);
     progress.step("making raw logs and reference tables");
     let world = demo::write_world(dir, scale, &mut |_, _| progress.done())?;
     progress.finish();
-    if !voice.quiet {
-        output::tell(&format!(
-            "made {} clicks and {} order events in {}",
-            world.clicks,
-            world.order_events,
-            dir.display()
-        ));
-    }
+    voice.say(&format!(
+        "made {} clicks and {} order events in {}",
+        world.clicks,
+        world.order_events,
+        dir.display()
+    ));
     if no_run {
         return Ok(());
     }
+    let dates = Dates::Backfill { dates: Some((world.from, world.to)), stale: false };
+    run::run_and_tell(&world.job_file, dates, RunOptions::default(), now, voice).await?;
     let job = Job::load(&world.job_file)?;
-    let selection = cli::backfill(Some((world.from, world.to)), false)?;
-    run::run_and_tell(&job, selection, RunOptions::default(), now, voice).await?;
     show(&job).await?;
     let page = dir.join("report.html");
     report::report(&job, &Request::default(), Some(page.clone()), now, voice).await?;
     let job_file = world.job_file.display();
-    output::tell(&format!(
+    voice.say(&format!(
         "\nlook further:\n  lookback query {job_file} \"select * from report.orders limit 10\""
     ));
     let order = order_with_a_story(&job).await?;
-    output::tell(&format!("  lookback explain {job_file} {order}"));
-    output::tell(&format!("  {} in a browser", page.display()));
+    voice.say(&format!("  lookback explain {job_file} {order}"));
+    voice.say(&format!("  {} in a browser", page.display()));
     Ok(())
 }
 

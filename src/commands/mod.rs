@@ -3,11 +3,14 @@
 //! Invariant: only this folder prints ([`output`]), apart from clap and the bar of `progress`. All
 //! other code returns values.
 
+mod audience;
 pub mod check;
+pub mod completions;
 pub mod ddl;
 pub mod demo;
 pub mod explain;
 pub mod init;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod query;
@@ -19,7 +22,7 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Cli, Command, Dates};
 use crate::demo::{self as world, Scale};
 use crate::job::Job;
 use crate::report::Request;
@@ -31,14 +34,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
     let voice = Voice { quiet: cli.quiet, format: cli.log_format };
     match cli.command {
         Command::Run { job, date, options } => {
-            let job = Job::load(&job)?;
-            let selection = cli::night(&job, &date, now)?;
-            run::run_and_tell(&job, selection, options, now, voice).await
+            run::run_and_tell(&job, Dates::Night(date), options, now, voice).await
         }
         Command::Backfill { job, from, to, stale, options } => {
-            let job = Job::load(&job)?;
-            let selection = cli::backfill(from.zip(to), stale)?;
-            run::run_and_tell(&job, selection, options, now, voice).await
+            let dates = Dates::Backfill { dates: from.zip(to), stale };
+            run::run_and_tell(&job, dates, options, now, voice).await
         }
         Command::Plan { job, date, from, to, stale, as_of, force } => {
             let asked = PlanArguments { date, dates: from.zip(to), stale, as_of, force };
@@ -78,6 +78,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
                 scale.end_at(cli::date_in("--until", &until, world::ZONE, now)?);
             }
             demo::demo(&dir, &scale, no_run, now, voice).await
+        }
+        Command::Completions { shell } => output::print(&completions::completions(shell)),
+        Command::Man { dir } => {
+            output::tell(&man::man(&dir)?);
+            Ok(())
         }
     }
 }

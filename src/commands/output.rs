@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogFormat;
+use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// How much is printed, and in which form.
@@ -15,6 +16,23 @@ pub struct Voice {
 }
 
 impl Voice {
+    /// A bar where there are people to see it.
+    pub fn progress(self) -> Progress {
+        match self.quiet || self.format == LogFormat::Json {
+            true => Progress::default(),
+            false => Progress::on_stderr(),
+        }
+    }
+
+    /// Says what is good to know.
+    pub fn say(self, text: &str) {
+        match self.format {
+            _ if self.quiet => {}
+            LogFormat::Text => tell(text),
+            LogFormat::Json => tracing::info!("{}", text.trim()),
+        }
+    }
+
     /// Reports why the program ends.
     pub fn tell_stop(self, stop: &Stop) {
         match self.format {
@@ -27,8 +45,7 @@ impl Voice {
     pub fn start_log(self) {
         let on_terminal = std::io::stderr().is_terminal();
         let default = match self.format {
-            // What looks wrong in the logs is told; what passes by itself, such as a slow store, is not.
-            _ if self.quiet => "error,lookback::run=warn",
+            _ if self.quiet => "error,lookback=warn",
             // On a terminal the progress bar shows what the log lines would say.
             LogFormat::Text if on_terminal => "warn",
             _ => "warn,lookback=info",

@@ -1,10 +1,11 @@
 //! Locations: paths and `s3://`, `gs://`, `az://` URLs behind one type.
 //!
-//! Invariants: only this folder makes object stores, and only it reads credentials (`AWS_…`,
-//! `GOOGLE_…`, `AZURE_…`) from the environment (bans in `clippy.toml`). The credentials never leave
+//! Invariants: only this folder makes object stores and HTTP clients, and only it reads credentials
+//! (`AWS_…`, `GOOGLE_…`, `AZURE_…`, `OPENLINEAGE_API_KEY`, `OTEL_…`) from the environment (bans in `clippy.toml`). The credentials never leave
 //! it. Refuses to know what the objects mean.
 
 mod answer;
+mod endpoint;
 mod kept;
 mod listed_keys;
 mod stores;
@@ -19,6 +20,7 @@ pub use answer::{answer, has_conditions};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
+pub use endpoint::{Collector, Endpoint};
 use futures::{StreamExt, TryStreamExt};
 pub use kept::{FOOTER_HINT, Kept};
 use object_store::local::LocalFileSystem;

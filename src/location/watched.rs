@@ -1,5 +1,5 @@
 //! The wrapper of every object store of the program: its `Debug` shows no credentials, and each of
-//! its answers counts as progress.
+//! its answers counts as progress. It counts the bytes of objects, too.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,10 +12,10 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use crate::progress::tick;
+use crate::progress::{count_read, count_written, tick};
 
 /// A store that can be logged, and that the watchdog watches.
 pub struct Watched {
@@ -50,7 +50,9 @@ impl ObjectStore for Watched {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        self.store.put_opts(location, payload, options).await.inspect(|_| tick())
+        let bytes = payload.content_length();
+        let put = self.store.put_opts(location, payload, options).await;
+        put.inspect(|_| tick()).inspect(|_| count_written(bytes as u64))
     }
 
     async fn put_multipart_opts(
@@ -58,15 +60,23 @@ impl ObjectStore for Watched {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.store.put_multipart_opts(location, options).await.inspect(|_| tick())
+        let upload = self.store.put_multipart_opts(location, options).await.inspect(|_| tick())?;
+        Ok(Box::new(Counted(upload)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.store.get_opts(location, options).await.inspect(|_| tick())
+        let has_body = !options.head;
+        let got = self.store.get_opts(location, options).await.inspect(|_| tick())?;
+        if has_body {
+            count_read(got.range.end - got.range.start);
+        }
+        Ok(got)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.store.get_ranges(location, ranges).await.inspect(|_| tick())
+        let got = self.store.get_ranges(location, ranges).await.inspect(|_| tick())?;
+        count_read(got.iter().map(|bytes| bytes.len() as u64).sum());
+        Ok(got)
     }
 
     fn delete_stream(
@@ -98,5 +108,25 @@ impl ObjectStore for Watched {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.store.rename_opts(from, to, options).await.inspect(|()| tick())
+    }
+}
+
+/// An upload whose bytes are counted.
+#[derive(Debug)]
+struct Counted(Box<dyn MultipartUpload>);
+
+#[async_trait]
+impl MultipartUpload for Counted {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        count_written(part.content_length() as u64);
+        self.0.put_part(part)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.0.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.0.abort().await
     }
 }

@@ -179,7 +179,7 @@ impl Reference {
 }
 
 /// What the job says about a table.
-fn source_of<'a>(job: &'a Job, name: &str) -> Option<&'a TableSource> {
+pub fn source_of<'a>(job: &'a Job, name: &str) -> Option<&'a TableSource> {
     match name {
         "links" => Some(&job.links),
         "stores" => Some(&job.stores),
@@ -187,6 +187,13 @@ fn source_of<'a>(job: &'a Job, name: &str) -> Option<&'a TableSource> {
         "fx_rates" => job.fx_rates.as_ref(),
         _ => job.identities.as_ref(),
     }
+}
+
+/// The columns that a reference table has to have.
+pub fn required_columns(name: &str) -> impl Iterator<Item = &'static str> {
+    let columns = columns::columns(name).iter();
+    let required = columns.filter(|(.., presence)| *presence == sheet::Presence::Required);
+    required.map(|(column, ..)| *column)
 }
 
 /// The columns of a reference table, by the name that the job file has for it.

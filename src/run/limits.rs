@@ -21,6 +21,7 @@ use crate::job::decimal;
 use crate::model;
 use crate::raw::{Log, RawLog};
 use crate::stop::Stop;
+use crate::summary::BrokenLimit;
 
 /// One whole, as shares of a job file are counted.
 pub const WHOLE: i128 = 1_000_000;
@@ -41,25 +42,9 @@ pub struct Counts {
 /// Holds the landing dates that the run's own dates touch against the job's limits. Errors: exit 4
 /// with each date, log, figure and limit; exit 2 when an earlier raw file that has to be counted is
 /// not readable.
-pub async fn check(workspace: &Workspace<'_>) -> Result<(), Stop> {
-    let limits = &workspace.job.limits;
-    let mut complaints = Vec::new();
-    for (log, key, share) in [
-        (Log::Clicks, "rejected_clicks", limits.rejected_clicks),
-        (Log::Orders, "rejected_orders", limits.rejected_orders),
-    ] {
-        let counts = counts(workspace, log)?;
-        let touched = touched(workspace, &counts);
-        if let Some(share) = share {
-            complaints.extend(rejected(workspace, log, &touched, &counts, (key, share)).await?);
-        }
-        if let Some(share) = limits.fewest_rows {
-            complaints.extend(few_rows(workspace, log, &touched, &counts, share).await?);
-        }
-        if let (Log::Orders, Some(days)) = (log, limits.oldest_fx_days) {
-            complaints.extend(old_fx_rates(workspace, &touched, days).await?);
-        }
-    }
+pub async fn check(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
+    let (complaints, broken) = broken(workspace).await?;
+    workspace.summary.broken_limits = broken;
     match complaints.is_empty() {
         true => Ok(()),
         false => Err(Stop::inspect(complaints).hint(
@@ -68,6 +53,37 @@ pub async fn check(workspace: &Workspace<'_>) -> Result<(), Stop> {
              change [limits] in the job file: --force does not pass over a limit",
         )),
     }
+}
+
+/// What the limits that are broken complain of, and which these are.
+async fn broken(workspace: &Workspace<'_>) -> Result<(Vec<String>, Vec<BrokenLimit>), Stop> {
+    let limits = &workspace.job.limits;
+    let (mut complaints, mut broken) = (Vec::new(), Vec::new());
+    let mut note = |limit: &'static str, log: Log, found: Vec<(NaiveDate, String)>| {
+        for (date, complaint) in found {
+            broken.push(BrokenLimit { limit, log: log.name(), date });
+            complaints.push(complaint);
+        }
+    };
+    for (log, key, share) in [
+        (Log::Clicks, "rejected_clicks", limits.rejected_clicks),
+        (Log::Orders, "rejected_orders", limits.rejected_orders),
+    ] {
+        let counts = counts(workspace, log)?;
+        let touched = touched(workspace, &counts);
+        if let Some(share) = share {
+            let found = rejected(workspace, log, &touched, &counts, (key, share)).await?;
+            note(key, log, found);
+        }
+        if let Some(share) = limits.fewest_rows {
+            let found = few_rows(workspace, log, &touched, &counts, share).await?;
+            note("fewest_rows", log, found);
+        }
+        if let (Log::Orders, Some(days)) = (log, limits.oldest_fx_days) {
+            note("oldest_fx_days", log, old_fx_rates(workspace, &touched, days).await?);
+        }
+    }
+    Ok((complaints, broken))
 }
 
 pub fn counts(workspace: &Workspace<'_>, log: Log) -> Result<Counts> {
@@ -102,7 +118,7 @@ async fn rejected(
     touched: &BTreeSet<NaiveDate>,
     counts: &Counts,
     (key, limit): (&str, i128),
-) -> Result<Vec<String>> {
+) -> Result<Vec<(NaiveDate, String)>> {
     let of = |rows: &BTreeMap<NaiveDate, u64>, dt: &NaiveDate| rows.get(dt).copied().unwrap_or(0);
     let is_broken = |dt: &NaiveDate, rejected: u64| {
         i128::from(rejected) * WHOLE > limit * i128::from(of(&counts.raw, dt))
@@ -116,14 +132,15 @@ async fn rejected(
         if is_broken(&dt, rejected) {
             let reasons: Vec<String> =
                 reasons.iter().map(|(reason, rows)| format!("{reason} {rows}")).collect();
-            complaints.push(format!(
+            let complaint = format!(
                 "{}, landing date {dt}: {rejected} of {raw} raw rows were rejected, duplicates \
                  aside: a share of {}, and [limits] {key} is \"{}\" ({})",
                 log.name(),
                 decimal(i128::from(rejected) * WHOLE / i128::from(raw.max(1))),
                 decimal(limit),
                 reasons.join(", ")
-            ));
+            );
+            complaints.push((dt, complaint));
         }
     }
     Ok(complaints)
@@ -161,7 +178,7 @@ async fn few_rows(
     touched: &BTreeSet<NaiveDate>,
     counts: &Counts,
     limit: i128,
-) -> Result<Vec<String>, Stop> {
+) -> Result<Vec<(NaiveDate, String)>, Stop> {
     let rows = with_history(workspace, log, touched, counts).await?;
     let mut complaints = Vec::new();
     for dt in touched {
@@ -176,7 +193,7 @@ async fn few_rows(
         let raw = rows.get(dt).copied().unwrap_or(0);
         if i128::from(raw) * 2 * WHOLE < limit * i128::from(middle) {
             let half = if middle.is_multiple_of(2) { "" } else { ".5" };
-            complaints.push(format!(
+            let complaint = format!(
                 "{}, landing date {dt}: {raw} raw {}, and {}{half} is the median of the {} \
                  landed dates before; [limits] fewest_rows is \"{}\" of it",
                 log.name(),
@@ -184,7 +201,8 @@ async fn few_rows(
                 middle / 2,
                 usual.len(),
                 decimal(limit)
-            ));
+            );
+            complaints.push((*dt, complaint));
         }
     }
     Ok(complaints)
@@ -235,7 +253,7 @@ async fn old_fx_rates(
     workspace: &Workspace<'_>,
     touched: &BTreeSet<NaiveDate>,
     limit: u64,
-) -> Result<Vec<String>> {
+) -> Result<Vec<(NaiveDate, String)>> {
     struct Old {
         events: u64,
         rate_date: NaiveDate,
@@ -271,12 +289,13 @@ async fn old_fx_rates(
     }
     let complaints = old.into_iter().map(|((dt, currency), old)| {
         let Old { events, rate_date, placed_on } = old;
-        format!(
+        let complaint = format!(
             "orders, landing date {dt}: {events} placed {} in {currency} with too old an fx rate, \
              on {placed_on} that of {rate_date}, {} days before; [limits] oldest_fx_days is {limit}",
             if events == 1 { "event" } else { "events" },
             (placed_on - rate_date).num_days()
-        )
+        );
+        (dt, complaint)
     });
     Ok(complaints.collect())
 }

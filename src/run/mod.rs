@@ -27,8 +27,8 @@ use crate::days::{self, contiguous_ranges};
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace, Sight};
-use crate::plan::{DateSelection, Plan, Rebuild, program_of};
-use crate::progress::Progress;
+use crate::plan::{self, DateSelection, Plan, Rebuild, program_of};
+use crate::progress::{Progress, Stage};
 use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
@@ -61,12 +61,34 @@ pub async fn run(
     progress: &Progress,
     until: impl Future<Output = Stop>,
 ) -> Result<Summary, Stop> {
-    match run_once(job, request, progress, until).await {
+    let mut summary = Summary::default();
+    run_and_note(job, request, progress, until, &mut summary).await?;
+    Ok(summary)
+}
+
+/// The same. `summary` has what was done also when the run fails, or is dropped.
+pub async fn run_and_note(
+    job: &Job,
+    request: &Request,
+    progress: &Progress,
+    until: impl Future<Output = Stop>,
+    summary: &mut Summary,
+) -> Result<(), Stop> {
+    let started = Instant::now();
+    summary.run_id.clone_from(&request.run_id);
+    summary.started_at = request.now;
+    summary.currency.clone_from(&job.currency);
+    let ended = match run_once(job, request, progress, until, summary).await {
         Err(stop) if stop.kind == Kind::Ask && stop.is_about_a_missing_object() => {
             Err(with_losses(job, stop).await)
         }
-        done => done,
-    }
+        ended => ended,
+    };
+    job.object_stores.tell_if_slow();
+    summary.object_store = job.object_stores.counts();
+    summary.seconds = started.elapsed().as_secs_f64();
+    summary.end(&ended);
+    ended
 }
 
 /// Names the files of the warehouse that are gone, after a run that failed for want of one.
@@ -86,20 +108,16 @@ async fn run_once(
     request: &Request,
     progress: &Progress,
     until: impl Future<Output = Stop>,
-) -> Result<Summary, Stop> {
-    let started = Instant::now();
+    summary: &mut Summary,
+) -> Result<(), Stop> {
+    progress.enter(Stage::Planning, "planning");
     if let Some(bytes) = request.tuning.kept {
         job.object_stores.hold_at_most(bytes);
     }
     tokio::pin!(until);
     let prepared = tokio::select! {
         stop = &mut until => return Err(stop),
-        prepared = prepare(job, request) => prepared?,
-    };
-    let mut summary = Summary {
-        run_id: request.run_id.clone(),
-        currency: job.currency.clone(),
-        ..Summary::default()
+        prepared = prepare(job, request, &mut summary.newest_report_date) => prepared?,
     };
     match prepared {
         Prepared::NothingToDo(seen) => {
@@ -107,7 +125,8 @@ async fn run_once(
             summary.up_to_date = plan.report_dates.iter().copied().collect();
             plan.unread.iter().for_each(|unread| tracing::warn!("{unread}"));
             summary.warnings.clone_from(&plan.unread);
-            remember::tell_outdated(job, &warehouse, &plan, &plan.touched, &mut summary)?;
+            remember::tell_outdated(job, &warehouse, &plan, &plan.touched, summary)?;
+            Ok(())
         }
         Prepared::Ready(ready) => {
             let Ready { lock, reference, warehouse, plan } = *ready;
@@ -117,13 +136,9 @@ async fn run_once(
                 done = work(job, request, progress, reference, warehouse, plan, summary) => done,
             };
             lock.release().await;
-            summary = done?;
+            done
         }
     }
-    job.object_stores.tell_if_slow();
-    summary.object_store = job.object_stores.counts();
-    summary.seconds = started.elapsed().as_secs_f64();
-    Ok(summary)
 }
 
 /// The state of a run before it changes anything.
@@ -140,10 +155,16 @@ struct Ready {
 }
 
 /// Plans before it takes the lock, so that a run that is impossible or unnecessary leaves no trace.
-/// Plans again under the lock if another run held it in between and changed the warehouse.
-async fn prepare(job: &Job, request: &Request) -> Result<Prepared, Stop> {
-    let look = async || {
+/// Plans again under the lock if another run held it in between and changed the warehouse. `newest` is
+/// the newest report date, as soon as it is known.
+async fn prepare(
+    job: &Job,
+    request: &Request,
+    newest: &mut Option<NaiveDate>,
+) -> Result<Prepared, Stop> {
+    let mut look = async || {
         let (reference, warehouse) = open(job, request.selection).await?;
+        *newest = plan::reported(&warehouse)?.last().copied();
         let plan = make_plan(job, &reference, &warehouse, request).await?;
         Ok::<_, Stop>((reference, warehouse, plan))
     };
@@ -222,8 +243,8 @@ async fn work(
     reference: Reference,
     warehouse: Warehouse,
     plan: Plan,
-    summary: Summary,
-) -> Result<Summary, Stop> {
+    summary: &mut Summary,
+) -> Result<(), Stop> {
     let engine = Engine::new(&request.tuning, request.sql_overrides.clone())?;
     let mut workspace = Workspace {
         job,
@@ -246,12 +267,12 @@ async fn work(
     workspace.register_reference(&workspace.engine).await?;
     Box::pin(clean::clean(&mut workspace)).await?;
     Box::pin(warnings::once_clean(&mut workspace)).await?;
-    Box::pin(limits::check(&workspace)).await?;
+    Box::pin(limits::check(&mut workspace)).await?;
     Box::pin(make_earlier_conversions(&mut workspace)).await?;
     Box::pin(make_own_dates(&mut workspace)).await?;
     remember::at_the_end(&mut workspace).await?;
     progress.finish();
-    Ok(workspace.summary)
+    Ok(())
 }
 
 /// The inputs of a plan. To find what is outdated, the warehouse's files are looked at, too.
@@ -284,7 +305,9 @@ async fn make_earlier_conversions(workspace: &mut Workspace<'_>) -> Result<(), S
     let maybe = &workspace.plan.maybe_conversions - &workspace.plan.report_dates;
     dates.extend(remember::outdated_order_dates(workspace, &maybe)?);
     for dates in contiguous_ranges(&dates, attribute::dates_at_once(workspace)?) {
-        workspace.progress.step(&format!("attributing earlier orders of {dates}"));
+        workspace
+            .progress
+            .step_of(Stage::Attributing, &format!("attributing earlier orders of {dates}"));
         let files = Box::pin(attribute::make_conversions(workspace, dates)).await?;
         let engine = &workspace.engine;
         workspace.register_staged(engine, CONVERSIONS, |date| dates.contains(date), &files)?;
@@ -305,13 +328,15 @@ async fn make_own_dates(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
         let planned = &workspace.plan.conversions;
         let is_planned = |date| planned.contains_key(&date) || changed.contains(&date);
         for dates in Workspace::among(dates, is_planned) {
-            workspace.progress.step(&format!("attributing orders of {dates}"));
+            workspace
+                .progress
+                .step_of(Stage::Attributing, &format!("attributing orders of {dates}"));
             let files = Box::pin(attribute::make_conversions(workspace, dates)).await?;
             staged.entry("attribution.conversions").or_default().extend(files);
         }
         let to_make = remember::outdated_report_dates(workspace, dates, &staged)?;
         for dates in contiguous_ranges(&to_make, CHUNK) {
-            workspace.progress.step(&format!("reporting {dates}"));
+            workspace.progress.step_of(Stage::Reporting, &format!("reporting {dates}"));
             let complaints = Box::pin(make_reports(workspace, dates, &mut staged)).await?;
             stop_if(complaints)?;
             report::count(workspace, dates).await?;
@@ -324,7 +349,7 @@ async fn make_own_dates(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
     workspace.summary.up_to_date =
         workspace.plan.report_dates.iter().filter(|date| !is_made(date)).copied().collect();
     Box::pin(warnings::once_made(workspace)).await?;
-    workspace.progress.step("publishing");
+    workspace.progress.step_of(Stage::Publishing, "publishing");
     publish::publish(workspace, staged).await
 }
 

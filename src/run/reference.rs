@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 use super::workspace::Workspace;
 use crate::engine::Params;
 use crate::model;
+use crate::progress::Stage;
 use crate::stop::Stop;
 use crate::warehouse::{Change, Lineage, Partition};
 
@@ -25,7 +26,7 @@ pub async fn store(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
 /// Writes one table's rows, not yet visible.
 async fn write(workspace: &Workspace<'_>, name: &str) -> Result<(&'static str, Change)> {
     let model = model::named(&format!("reference.{name}"))?;
-    workspace.progress.step(&format!("storing {name}"));
+    workspace.progress.step_of(Stage::Storing, &format!("storing {name}"));
     let engine = workspace.engine.fork()?;
     workspace.reference.register_input(&engine, name).await?;
     let rows = engine.stream(model, &Params::new()).await?;

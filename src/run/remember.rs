@@ -13,7 +13,7 @@ use crate::lineage::{self, Judge, Touched, Unclean};
 use crate::plan::{LogPlan, Plan};
 use crate::raw::Log;
 use crate::stop::Stop;
-use crate::summary::Summary;
+use crate::summary::{DateKind, Outdated, Summary};
 use crate::warehouse::{Seen, Warehouse};
 
 const CONVERSIONS: &str = "attribution.conversions";
@@ -80,9 +80,8 @@ pub async fn at_the_end(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
     touched.clean.retain(|(log, dt), _| !plan.log(*log).to_clean.contains_key(dt));
     let made = workspace.summary.written.get("attribution/conversions");
     touched.orders.retain(|date, _| made.is_none_or(|made| !made.contains(date)));
-    let mut summary = std::mem::take(&mut workspace.summary);
-    tell_outdated(workspace.job, &workspace.warehouse, plan, &touched, &mut summary)?;
-    workspace.summary = summary;
+    let summary = &mut *workspace.summary;
+    tell_outdated(workspace.job, &workspace.warehouse, plan, &touched, summary)?;
     let seen = Seen {
         reference: workspace.reference.sources(),
         raw: looks(workspace)?,
@@ -131,30 +130,35 @@ pub fn tell_outdated(
         plan.log(*log).landing.contains(dt) || touched.clean.contains_key(&(*log, *dt))
     });
     let judge = Judge::new(job, warehouse, touched, &unclean, None)?;
-    let mut outdated: BTreeMap<String, BTreeSet<NaiveDate>> = BTreeMap::new();
-    let mut note = |why: String, date: NaiveDate| {
-        outdated.entry(why).or_default().insert(date);
-    };
+    let mut outdated = Vec::new();
+    let mut note = |kind, date, reason: String| outdated.push(Outdated { date, kind, reason });
+    let landing: BTreeSet<(NaiveDate, &str)> =
+        unclean.iter().map(|((_, dt), why)| (*dt, why.as_str())).collect();
+    for (dt, why) in landing {
+        note(DateKind::Landing, dt, why.to_owned());
+    }
     let reported = crate::plan::reported(warehouse)?;
     for date in warehouse.table(CONVERSIONS)?.dates() {
         if let Some(why) = judge.why_order_date(date)? {
-            note(why, date);
+            note(DateKind::Order, date, why);
         } else if let Some(why) = judge.why_perhaps(date) {
-            note(why.to_owned(), date);
+            note(DateKind::Order, date, why.to_owned());
         } else if reported.contains(&date)
             && let Some(why) = judge.why_report_date(date)?
         {
-            note(why, date);
+            note(DateKind::Report, date, why);
         }
     }
     for date in plan.holes.difference(&reported) {
-        note("never made, although its landing dates are there".to_owned(), *date);
+        let why = "never made, although its landing dates are there";
+        note(DateKind::Report, *date, why.to_owned());
     }
     for date in &plan.beyond_repair {
-        note("reads clean rows that are lost, and whose raw files are gone".to_owned(), *date);
+        let why = "reads clean rows that are lost, and whose raw files are gone";
+        note(DateKind::Report, *date, why.to_owned());
     }
-    summary.outdated =
-        outdated.into_iter().map(|(why, dates)| (why, dates.into_iter().collect())).collect();
+    outdated.sort_by_key(|outdated| (outdated.date, outdated.kind));
+    summary.outdated = outdated;
     summary.waiting =
         plan.waiting_for().into_iter().map(|(dates, landing)| (landing, dates)).collect();
     Ok(())

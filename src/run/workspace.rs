@@ -43,7 +43,7 @@ pub struct Workspace<'a> {
     pub warehouse: Warehouse,
     pub plan: Plan,
     pub progress: &'a Progress,
-    pub summary: Summary,
+    pub summary: &'a mut Summary,
     /// The order dates that `report.earned_orders` has.
     pub earned_orders_of: Option<DateRange>,
     /// The order lines placed on the report dates made so far.
@@ -201,6 +201,10 @@ impl Workspace<'_> {
         written.extend(dates);
         written.sort();
         written.dedup();
+        if table.starts_with("report/") {
+            let newest = &mut self.summary.newest_report_date;
+            *newest = written.last().copied().max(*newest);
+        }
     }
 }
 

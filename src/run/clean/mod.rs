@@ -12,6 +12,7 @@ use super::workspace::Workspace;
 use crate::days::{self, DateRange};
 use crate::lineage::RawState;
 use crate::model;
+use crate::progress::Stage;
 use crate::raw::Log;
 use crate::stop::Stop;
 use crate::warehouse::Change;
@@ -56,7 +57,8 @@ pub async fn clean(workspace: &mut Workspace<'_>) -> Result<(), Stop> {
         let words = next.iter().map(|(log, dates)| {
             format!("{} that landed {}", log.name(), days::describe(dates.iter().copied()))
         });
-        workspace.progress.step(&format!("cleaning {}", words.collect::<Vec<_>>().join(", ")));
+        let words = words.collect::<Vec<_>>().join(", ");
+        workspace.progress.step_of(Stage::Cleaning, &format!("cleaning {words}"));
         let mut cleanings = Vec::new();
         for (log, dates) in next {
             cleanings.push(cleaning(workspace, log, dates).await?);

@@ -26,7 +26,7 @@ pub async fn once_clean(workspace: &mut Workspace<'_>) -> Result<()> {
     let (mut found, money) =
         try_join!(rejected::without_a_valid_row(workspace), rejected::money(workspace))?;
     found.extend(rejected::without_a_placed_event(workspace, &money).await?);
-    found.extend(closed_views(&workspace.summary));
+    found.extend(closed_views(workspace.summary));
     found.extend(workspace.plan.unread.iter().cloned());
     workspace.summary.refunds_not_booked = rejected::refunds(&money);
     warn(workspace, found);

@@ -1,123 +1,12 @@
-//! What a run did, as a value. It is printed as a table or written as JSON.
+//! The summary as people read it, on stderr.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::NaiveDate;
-use serde::Serialize;
 
+use super::{Amount, DateKind, Summary};
 use crate::days;
-use crate::location::Counts;
-
-/// The result of a run. Counts are rows unless said otherwise.
-#[derive(Debug, Default, Serialize)]
-pub struct Summary {
-    pub run_id: String,
-    /// Report dates that were rewritten.
-    pub report_dates: Vec<NaiveDate>,
-    /// Report dates that were asked for and left as they are, because no input of theirs changed.
-    pub up_to_date: Vec<NaiveDate>,
-    /// Report dates before the night's own that were left as they are: their landing dates are not all
-    /// there.
-    pub skipped: Vec<NaiveDate>,
-    /// Raw rows of the landing dates cleaned in this run, by log: those that came out of its views.
-    pub raw_rows: BTreeMap<String, u64>,
-    /// The rows that went into the views, by log. A log without a view is left out.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rows_before_views: BTreeMap<String, u64>,
-    /// Rejected rows of these landing dates, by log, then reason.
-    pub rejected_rows: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Raw order events of these landing dates whose quantity is not whole: it is null.
-    pub quantities_not_whole: u64,
-    /// Order lines placed on the report dates, by status.
-    pub order_lines: BTreeMap<String, u64>,
-    /// The share of them that is attributed, such as "0.4321". None where no line was placed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attributed_share: Option<String>,
-    /// The attributed ones, by how the winning click is the buyer's (C5).
-    pub matched_by: BTreeMap<String, u64>,
-    /// Change of the pending commission booked on the report dates, in program currency.
-    pub pending_commission: Amount,
-    /// Change of the approved commission booked on them, in program currency.
-    pub approved_commission: Amount,
-    pub currency: String,
-    /// Events of the report dates that belong to no placed order line (M7).
-    pub orphan_events: u64,
-    /// Those of them that happened less than a second before their line was placed.
-    pub orphans_within_a_second: u64,
-    /// Repeated placed events of the report dates, which do not count (A5).
-    pub repeated_placed_events: u64,
-    /// Refunds of the report dates in another currency than their line's, without effect (M1).
-    pub refunds_in_another_currency: u64,
-    /// What refunds would have given back that moved nothing, by currency as logged: those rejected
-    /// on the landing dates cleaned in this run, and the orphans of the report dates.
-    pub refunds_not_booked: BTreeMap<String, LoggedAmount>,
-    /// Dates written, by table.
-    pub written: BTreeMap<String, Vec<NaiveDate>>,
-    /// Reference tables whose rows changed since the run before.
-    pub reference: Vec<String>,
-    /// Dates that are outdated (D7), by reason. `backfill --stale` makes them.
-    pub outdated: BTreeMap<String, Vec<NaiveDate>>,
-    /// Report dates that were never made, by the landing dates that they wait for.
-    pub waiting: BTreeMap<String, Vec<NaiveDate>>,
-    /// What looks wrong in the logs although nothing forbids it, a sentence each.
-    pub warnings: Vec<String>,
-    /// What was asked of object stores. Left out where all is on local disks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub object_store: Option<Counts>,
-    pub seconds: f64,
-}
-
-/// Money in program currency, in cents; written as text such as "123.45".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Amount(pub i128);
-
-impl std::ops::AddAssign<i128> for Amount {
-    fn add_assign(&mut self, cents: i128) {
-        self.0 += cents;
-    }
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let cents = self.0.unsigned_abs();
-        write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
-    }
-}
-
-impl Serialize for Amount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Money in the currency of an event, in ten-thousandths; written as text such as "123.45", or
-/// "123.4567" where it has more decimals than two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LoggedAmount(pub i128);
-
-impl std::ops::AddAssign<i128> for LoggedAmount {
-    fn add_assign(&mut self, ten_thousandths: i128) {
-        self.0 += ten_thousandths;
-    }
-}
-
-impl fmt::Display for LoggedAmount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Amount(self.0 / 100))?;
-        match (self.0 % 100).unsigned_abs() {
-            0 => Ok(()),
-            further => write!(f, "{further:02}"),
-        }
-    }
-}
-
-impl Serialize for LoggedAmount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -228,15 +117,33 @@ impl Summary {
         Ok(())
     }
 
-    fn tell_outdated(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (landing, dates) in &self.waiting {
+    /// Which dates wait for landing dates, and which are outdated: a line for each reason.
+    pub fn outdated_lines(&self) -> Vec<String> {
+        let waiting = self.waiting.iter().map(|(landing, dates)| {
             let dates = days::describe(dates.iter().copied());
-            writeln!(f, "waiting for {landing}: report date {dates} was never made")?;
+            format!("waiting for {landing}: report date {dates} was never made")
+        });
+        let mut by_reason: BTreeMap<(&str, bool), Vec<NaiveDate>> = BTreeMap::new();
+        for outdated in &self.outdated {
+            let is_landing = outdated.kind == DateKind::Landing;
+            by_reason.entry((&outdated.reason, is_landing)).or_default().push(outdated.date);
         }
-        for (why, dates) in &self.outdated {
-            let noun = if dates.len() == 1 { "date" } else { "dates" };
-            let named = days::describe(dates.iter().copied());
-            writeln!(f, "outdated: {why}: {} {noun} ({named})", dates.len())?;
+        let outdated = by_reason.into_iter().map(|((why, is_landing), dates)| {
+            let noun = match (is_landing, dates.len()) {
+                (false, 1) => "date",
+                (false, _) => "dates",
+                (true, 1) => "landing date",
+                (true, _) => "landing dates",
+            };
+            let count = dates.len();
+            format!("outdated: {why}: {count} {noun} ({})", days::describe(dates))
+        });
+        waiting.chain(outdated).collect()
+    }
+
+    fn tell_outdated(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.outdated_lines() {
+            writeln!(f, "{line}")?;
         }
         if !self.outdated.is_empty() {
             writeln!(f, "`lookback backfill JOB --stale` makes outdated dates again")?;
@@ -273,6 +180,7 @@ fn grouped_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LoggedAmount;
     use super::*;
 
     #[test]

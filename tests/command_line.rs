@@ -545,6 +545,7 @@ fn times_beyond_any_calendar_are_rejected_rows() {
 }
 
 /// Gives a text to a program that reads it from stdin. None where the program is not there.
+#[expect(clippy::print_stdout, reason = "it is told what is not tested")]
 fn checked_by(program: &str, arguments: &[&str], text: &str) -> Option<Output> {
     use std::io::Write;
     use std::process::Stdio;
@@ -609,9 +610,9 @@ fn the_version_names_the_engines() {
 fn nightly(job: &str, day: &str, folder: &Path) -> (Option<i32>, String, String) {
     let log = folder.join(format!("{day}.log"));
     let program = Path::new(LOOKBACK).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("jobs/cron/lookback-nightly")
-        .env("PATH", path)
+    let output = Command::new("sh")
+        .args(["-c", r#"PATH="$0:$PATH" exec jobs/cron/lookback-nightly"#])
+        .arg(program)
         .env("LOOKBACK_JOB", job)
         .env("LOOKBACK_DAY", day)
         .env("LOOKBACK_NIGHTLY_LOG", &log)

@@ -12,7 +12,7 @@ use crate::report::{self, All, Request, page, text};
 use crate::stop::Stop;
 
 /// Prints the report, or writes it to `html`; `-` is stdout. Errors: exit 2 when there is no such
-/// key or no report date; exit 1 when the file cannot be written.
+/// key, no report date, or no folder for the file; exit 1 when the file cannot be written.
 pub async fn report(
     job: &Job,
     request: &Request,
@@ -30,10 +30,8 @@ pub async fn report(
     if file.as_os_str() == "-" {
         return output::print(&page);
     }
-    write_aside(&file, &page)?;
-    if !voice.quiet {
-        output::tell(&format!("wrote {}, report dates {}", file.display(), report.range));
-    }
+    write_aside(&file, &page).map_err(whose_fault)?;
+    voice.say(&format!("wrote {}, report dates {}", file.display(), report.range));
     Ok(())
 }
 
@@ -49,4 +47,16 @@ fn write_aside(file: &Path, text: &str) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(&aside);
     }
     written.with_context(|| format!("{}: cannot be written", file.display()))
+}
+
+/// A place that is not there, or that nobody may write to, is an argument to be mended.
+fn whose_fault(error: anyhow::Error) -> Stop {
+    let is_argument = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
+        use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+        matches!(error.kind(), NotFound | NotADirectory | IsADirectory | PermissionDenied)
+    });
+    match is_argument {
+        true => Stop::fix_one(format!("--html {error:#}")),
+        false => error.into(),
+    }
 }

@@ -1,4 +1,4 @@
-//! The build script: lists the SQL files for `model.rs`.
+//! The build script: lists the SQL files for `model.rs`, and names the commit for `version.rs`.
 
 #![allow(
     clippy::print_stdout,
@@ -8,6 +8,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
@@ -30,7 +31,46 @@ fn main() -> io::Result<()> {
         }
     }
     list.push_str("];\n");
+    if let Some(commit) = commit(&variable("CARGO_MANIFEST_DIR")) {
+        println!("cargo::rustc-env=LOOKBACK_BUILT_FROM={commit}");
+    }
     fs::write(variable("OUT_DIR").join("sql_files.rs"), list)
+}
+
+/// The commit that is built, as `LOOKBACK_COMMIT` or git tells it. None without them. None in debug
+/// builds, too: they would be built again after every commit.
+fn commit(folder: &Path) -> Option<String> {
+    println!("cargo::rerun-if-env-changed=LOOKBACK_COMMIT");
+    if let Some(commit) = env::var("LOOKBACK_COMMIT").ok().filter(|commit| !commit.is_empty()) {
+        return Some(commit);
+    }
+    if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
+        return None;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    // A package that was unpacked within another repository is no commit of that.
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    if fs::canonicalize(top).ok()? != fs::canonicalize(folder).ok()? {
+        return None;
+    }
+    // The log of HEAD grows with every commit and checkout.
+    for name in ["HEAD", "logs/HEAD"] {
+        let path = folder.join(git(&["rev-parse", "--git-path", name])?);
+        if path.exists() {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    let built = ["src", "sql", "Cargo.toml", "Cargo.lock"];
+    for name in built {
+        println!("cargo::rerun-if-changed={}", folder.join(name).display());
+    }
+    let changes = git(&[&["status", "--porcelain", "--"], &built[..]].concat())?;
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    Some(format!("{commit}{}", if changes.is_empty() { "" } else { ", with changes" }))
 }
 
 /// The entries of a folder, sorted by name. Empty where there is no folder.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::days::{self, DateRange};
@@ -14,14 +15,17 @@ use crate::model;
 use crate::nearest::nearest;
 use crate::operators::openlineage::Target;
 use crate::plan::{DateSelection, Rebuild};
+use crate::report;
 use crate::stop::Stop;
 use crate::summary::Asked;
+use crate::version;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
 #[derive(Debug, Parser)]
 #[command(
     name = "lookback",
-    version,
+    version = version::SHORT,
+    long_version = version::long(),
     after_help = "Try it:  lookback demo
 Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
@@ -125,7 +129,7 @@ pub enum Command {
         /// Job file (TOML)
         job: PathBuf,
     },
-    /// Read-only SQL over the tables
+    /// Read-only SQL over the tables and views
     #[command(after_help = query_help())]
     Query {
         /// Job file (TOML)
@@ -135,6 +139,36 @@ pub enum Command {
         /// How rows are printed
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
+    },
+    /// What clicks, orders and refunds add up to, in the terminal or as one page
+    #[command(after_help = "Examples: lookback report job.toml
+          lookback report job.toml traffic --from 2026-04-01 --to 2026-04-30 --by store,country
+          lookback report job.toml --html report.html")]
+    Report {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// Which report; without one, an overview (with --html of all)
+        #[arg(value_parser = PossibleValuesParser::new(report::NAMES))]
+        name: Option<String>,
+        /// First report date; by default the last 30 that were made
+        #[arg(long, value_parser = calendar_date)]
+        from: Option<NaiveDate>,
+        /// Last report date, included; by default the last one made
+        #[arg(long, value_parser = calendar_date)]
+        to: Option<NaiveDate>,
+        /// What rows are by: one or several, with commas; by default publisher, of refunds store
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_parser = PossibleValuesParser::new(report::known_keys())
+        )]
+        by: Vec<String>,
+        /// So many rows, the others in one; by default 10, of days all
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        top: Option<u64>,
+        /// Write one page of HTML to this file, which needs no network; - is stdout
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Why each line of an order went to its publisher
     #[command(after_help = "Example:  lookback explain job.toml o-1001")]
@@ -159,7 +193,7 @@ pub enum Command {
         #[arg(long, value_name = "LOCATION")]
         orders: Option<String>,
     },
-    /// Make raw logs, reference tables and a job file, run the job, show the reports
+    /// Make raw logs, reference tables and a job file, run the job, show the reports, write a page
     #[command(after_help = "Examples: lookback demo my-demo --days 10 --clicks-per-day 1000
           lookback demo my-demo --until yesterday --no-run")]
     Demo {
@@ -185,7 +219,25 @@ pub enum Command {
         #[arg(long)]
         no_run: bool,
     },
+    /// Print a script that completes commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    #[command(after_help = "Example:  lookback man /usr/local/share/man/man1")]
+    Man {
+        /// Folder to write into
+        dir: PathBuf,
+    },
 }
+
+/// Where shells look for such a script.
+const COMPLETIONS_HELP: &str = "\
+Examples: lookback completions bash > ~/.local/share/bash-completion/completions/lookback
+          lookback completions zsh > /usr/local/share/zsh/site-functions/_lookback
+          lookback completions fish > ~/.config/fish/completions/lookback.fish";
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -321,15 +373,21 @@ pub fn backfill(dates: Option<(NaiveDate, NaiveDate)>, stale: bool) -> Result<Da
     }
 }
 
-/// The tables by name, and an example.
+/// The tables and views by name, and examples.
 fn query_help() -> String {
-    let tables: Vec<&str> =
-        model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+    let names = |models: anyhow::Result<Vec<&model::Model>>| {
+        let models = models.unwrap_or_default();
+        models.iter().map(|model| model.name).collect::<Vec<_>>().join(", ")
+    };
     format!(
-        "Tables: {}\n\nExample:  lookback query job.toml \"select publisher_id, \
+        "Tables: {}\nViews:  {}\n\nExamples: lookback query job.toml \"select publisher_id, \
          sum(approved_commission) as owed\n{:34}from report.transaction_details group by \
-         publisher_id order by owed desc\"",
-        tables.join(", "),
+         publisher_id order by owed desc\"\n{:10}lookback query job.toml \"select report_date, \
+         clicks, orders, epc\n{:34}from view.performance_by_day order by report_date\"",
+        names(model::stored()),
+        names(model::views()),
+        "",
+        "",
         ""
     )
 }

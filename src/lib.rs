@@ -17,6 +17,8 @@ pub mod cli;
 pub mod commands;
 /// What the job file says, checked.
 pub mod job;
+/// What the program is.
+pub mod version;
 
 /// The names that were meant where one is mistyped.
 pub mod nearest;
@@ -71,3 +73,6 @@ pub mod check;
 pub mod demo;
 /// A folder to begin with, for `lookback init`.
 pub mod init;
+
+/// What the tables add up to, for `lookback report`.
+pub mod report;

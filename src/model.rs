@@ -5,9 +5,9 @@
 //! is adding its file.
 //!
 //! A head is the comment at the top of the file. Its fields are `grain`, `key`, `kind`, `version`,
-//! `time`, `split`, `order`, `rule`, `reads`, `params` and `columns`. The rest is prose.
-//! `tests/models.rs` compares `reads`, `params`, `key`, `split` and `columns` with the query. Refuses
-//! to know how models run.
+//! `time`, `split`, `order`, `rule`, `reads`, `params`, `charts`, `columns` and `ratios`. The rest is
+//! prose. `tests/models.rs` compares `reads`, `params`, `key`, `split`, `columns` and `ratios` with
+//! the query. Refuses to know how models run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -25,8 +25,15 @@ pub struct Model {
     pub purpose: String,
     /// Columns that together are unique and not null. Empty where there is no key.
     pub key: Vec<String>,
-    /// Whether it is a table of the warehouse. Others are temporary tables of a run, or answers.
+    /// Whether it is a table of the warehouse. Others are views, temporary tables of a run, or
+    /// answers.
     pub is_stored: bool,
+    /// Whether it is a view over stored tables, for readers: see [`views`].
+    pub is_view: bool,
+    /// Whether it is what `lookback report` shows.
+    pub is_shown: bool,
+    /// Of what is shown: the figures that are drawn day by day. The first one ranks the rows.
+    pub charts: Vec<String>,
     /// Of a stored table: changes when the program makes other rows of it from the same inputs, and
     /// not with the text. A date of another version is outdated. `tests/models.rs` asks.
     pub version: Option<String>,
@@ -42,15 +49,47 @@ pub struct Model {
     pub rule: Option<String>,
     pub reads: BTreeSet<String>,
     pub params: BTreeSet<String>,
-    /// Declared for stored tables. The first is the partition column, but in reference tables.
+    /// Declared for stored tables, views and what is shown. The first is the partition column of a stored table,
+    /// but in reference tables.
     pub columns: Vec<Column>,
+    /// What may be divided by what: declared once, by `view.performance`.
+    pub ratios: Vec<Ratio>,
     /// The columns of the query's last `order by`.
     pub order: Vec<String>,
     /// Whether rows stay in the order in which they are read.
     pub keeps_order: bool,
 }
 
-/// A column of a stored table. Its note is the column's comment in the catalog.
+/// A ratio of two sums. It is the same in each view, report and dashboard, over whatever rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ratio {
+    pub name: String,
+    /// Columns, or sums of columns, of the view that declares it.
+    pub above: String,
+    pub below: String,
+}
+
+impl Ratio {
+    /// `epc = approved_commission / clicks`
+    fn parse(text: &str) -> Result<Ratio> {
+        let (name, terms) = text.split_once('=').context("a ratio without a name")?;
+        let (above, below) = terms.split_once('/').context("a ratio without a division")?;
+        let bare = |text: &str| text.trim().trim_matches(['(', ')']).to_owned();
+        Ok(Ratio { name: bare(name), above: bare(above), below: bare(below) })
+    }
+
+    /// The SQL of the ratio over the rows of a query. The inner cast keeps six decimals in engines
+    /// whose quotient has no more of them than what is divided. Null where there is nothing to
+    /// divide by.
+    pub fn sql(&self) -> String {
+        format!(
+            "cast(cast(sum({}) as decimal(24, 6)) / nullif(sum({}), 0) as decimal(24, 6))",
+            self.above, self.below
+        )
+    }
+}
+
+/// A column of a stored table or a view. Its note is the column's comment in the catalog.
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
@@ -85,6 +124,7 @@ impl ColumnKind {
             "boolean" => ColumnKind::Boolean,
             "money" => ColumnKind::Decimal(18, 2),
             "rate" => ColumnKind::Decimal(9, 6),
+            "ratio" => ColumnKind::Decimal(24, 6),
             "decimal(18,4)" => ColumnKind::Decimal(18, 4),
             "decimal(18,8)" => ColumnKind::Decimal(18, 8),
             "json" => ColumnKind::Json,
@@ -116,12 +156,16 @@ impl Model {
             purpose: String::new(),
             key: Vec::new(),
             is_stored: false,
+            is_view: false,
+            is_shown: false,
+            charts: Vec::new(),
             version: None,
             time: None,
             split: None,
             reads: BTreeSet::new(),
             params: BTreeSet::new(),
             columns: Vec::new(),
+            ratios: Vec::new(),
             order: Vec::new(),
             keeps_order: false,
         };
@@ -134,40 +178,46 @@ impl Model {
         if let Some((_, order)) = sql.split_once("\norder by ") {
             model.order = list(order);
         }
-        let mut in_columns = false;
-        let mut in_reads = false;
+        let mut list_of = "";
+        let mut continued = "";
         for line in head {
-            if in_reads {
-                model.reads.extend(list(line.trim_end_matches(',')));
-                in_reads = line.ends_with(',');
+            let names = |text: &str| list(&text.trim_end_matches(',').replace('$', ""));
+            if !continued.is_empty() {
+                let known = if continued == "reads" { &mut model.reads } else { &mut model.params };
+                known.extend(names(line));
+                continued = if line.ends_with(',') { continued } else { "" };
                 continue;
             }
-            if let Some(text) = line.strip_prefix("   ").filter(|_| in_columns) {
-                model.columns.push(column(text)?);
+            if let Some(text) = line.strip_prefix("   ").filter(|_| !list_of.is_empty()) {
+                match list_of {
+                    "columns:" => model.columns.push(column(text)?),
+                    _ => model.ratios.push(Ratio::parse(text)?),
+                }
                 continue;
             }
-            in_columns = line.trim() == "columns:";
+            list_of = match line.trim() {
+                list @ ("columns:" | "ratios:") => list,
+                _ => "",
+            };
             match line.trim().split_once(':') {
                 Some(("key", text)) => model.key = list(text),
-                Some(("kind", text)) => {
-                    model.is_stored = match text.trim() {
-                        "stored" => true,
-                        "temporary" => false,
-                        other => bail!("unknown kind {other}"),
-                    }
-                }
+                Some(("kind", text)) => match text.trim() {
+                    "stored" => model.is_stored = true,
+                    "view" => model.is_view = true,
+                    "shown" => model.is_shown = true,
+                    "temporary" => {}
+                    other => bail!("unknown kind {other}"),
+                },
                 Some(("version", text)) => model.version = Some(text.trim().to_owned()),
                 Some(("time", text)) => model.time = Some(text.trim().to_owned()),
                 Some(("rule", text)) => model.rule = Some(format!("rule.{}", text.trim())),
                 Some(("split", text)) => model.split = Some(text.trim().to_owned()),
                 Some(("order", text)) => model.keeps_order = text.trim() == "as read",
-                Some(("reads", text)) => {
-                    model.reads = list(text.trim_end_matches(',')).into_iter().collect();
-                    in_reads = text.ends_with(',');
-                }
-                Some(("params", text)) => {
-                    let text = text.replace('$', "");
-                    model.params = list(&text).into_iter().collect();
+                Some(("charts", text)) => model.charts = list(text),
+                Some((name @ ("reads" | "params"), text)) => {
+                    let known = if name == "reads" { &mut model.reads } else { &mut model.params };
+                    known.extend(names(text));
+                    continued = if text.ends_with(',') { name } else { "" };
                 }
                 _ => {}
             }
@@ -232,11 +282,13 @@ struct SqlFile {
 include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
 /// The layers, in the order of [`all`].
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 13] = [
     "reference",
     "clean",
     "attribution",
     "report",
+    "view",
+    "show",
     "rule",
     "limits",
     "audit",
@@ -272,6 +324,19 @@ pub fn stored() -> Result<Vec<&'static Model>> {
     Ok(all()?.iter().filter(|model| model.is_stored).collect())
 }
 
+/// The views over the tables of the warehouse, in plain SQL that other engines run as well. Each
+/// comes after the views that it reads.
+pub fn views() -> Result<Vec<&'static Model>> {
+    let mut views: Vec<_> = all()?.iter().filter(|model| model.is_view).collect();
+    views.sort_by_key(|model| model.reads.iter().any(|read| read.starts_with("view.")));
+    Ok(views)
+}
+
+/// What a reader's query may name: the stored tables, then the views.
+pub fn readable() -> Result<Vec<&'static Model>> {
+    Ok(stored()?.into_iter().chain(views()?).collect())
+}
+
 /// The models of a layer, sorted by name, steps last.
 pub fn layer(layer: &str) -> Result<Vec<&'static Model>> {
     Ok(all()?.iter().filter(|model| model.layer() == layer).collect())
@@ -300,13 +365,27 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_columns_and_stored_tables_declare_theirs() {
+    fn keys_are_columns_and_stored_tables_and_views_declare_theirs() {
         for model in all().unwrap() {
-            assert_eq!(model.is_stored, !model.columns.is_empty(), "{}", model.name);
+            let is_read = model.is_stored || model.is_view || model.is_shown;
+            assert_eq!(is_read, !model.columns.is_empty(), "{}", model.name);
+            assert_eq!(model.is_view, model.layer() == "view", "{}", model.name);
+            assert_eq!(model.is_shown, model.layer() == "show", "{}", model.name);
             assert_eq!(model.is_stored, model.version.is_some(), "{}", model.name);
             for key in &model.key {
                 let is_column = model.columns.iter().any(|column| &column.name == key);
-                assert!(is_column || !model.is_stored, "{}: {key}", model.name);
+                assert!(is_column || !is_read, "{}: {key}", model.name);
+            }
+        }
+    }
+
+    /// [`views`] sorts by whether a view reads views.
+    #[test]
+    fn views_read_stored_tables_or_views_that_do() {
+        for model in views().unwrap() {
+            for read in model.reads.iter().map(|read| named(read).unwrap()) {
+                let reads_views = read.reads.iter().any(|read| read.starts_with("view."));
+                assert!(read.is_stored || read.is_view && !reads_views, "{}", model.name);
             }
         }
     }

@@ -76,6 +76,9 @@ fn the_demo_shows_all_reports_and_refuses_a_folder_in_use() {
     for report in ["traffic", "orders", "refunds", "transaction details", "unbooked events"] {
         assert!(stdout(&shown).contains(report), "{}", stdout(&shown));
     }
+    let page = std::fs::read_to_string(Path::new(&dir).join("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(stderr(&shown).contains("report.html"), "{}", stderr(&shown));
     let again = lookback(&arguments);
     assert_exit(&again, 2);
     assert!(stderr(&again).contains("is not empty"));
@@ -509,4 +512,99 @@ fn times_beyond_any_calendar_are_rejected_rows() {
     let expected =
         "row_id,reason,copies\nearly,too_late,2\nepoch,too_late,2\nlate,in_the_future,2\n";
     assert_eq!(rejected, expected);
+}
+
+/// Gives a text to a program that reads it from stdin. None where the program is not there.
+fn checked_by(program: &str, arguments: &[&str], text: &str) -> Option<Output> {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    match command.spawn() {
+        Ok(mut child) => {
+            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            Some(child.wait_with_output().unwrap())
+        }
+        Err(error) => {
+            println!("SKIPPED: {program}: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = lookback(&["completions", shell]);
+        assert_exit(&output, 0);
+        assert!(stdout(&output).contains("backfill"), "{shell}");
+        if let Some(checked) = checked_by(shell, &["-n"], &stdout(&output)) {
+            assert_exit(&checked, 0);
+        }
+    }
+}
+
+#[test]
+fn each_command_has_a_man_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man1");
+    assert_exit(&lookback(&["man", dir.to_str().unwrap()]), 0);
+    let pages = files_below(&dir);
+    for command in ["", "-run", "-backfill", "-query"] {
+        let page = dir.join(format!("lookback{command}.1"));
+        assert!(pages.contains(&page), "{pages:?}");
+    }
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        if let Some(checked) = checked_by("mandoc", &["-T", "lint", "-W", "error"], &text) {
+            assert_exit(&checked, 0);
+        }
+    }
+}
+
+#[test]
+fn the_version_names_the_engines() {
+    let long = lookback(&["--version"]);
+    let lines: Vec<String> = stdout(&long).lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with(concat!("lookback ", env!("CARGO_PKG_VERSION"))), "{lines:?}");
+    for (line, engine) in lines[1..].iter().zip(["DataFusion ", "deltalake ", "Arrow "]) {
+        assert!(line.starts_with(engine), "{lines:?}");
+    }
+    let short = concat!("lookback ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(stdout(&lookback(&["-V"])), short);
+}
+
+/// What the script for cron does with a day: its exit code, what it prints, and its log.
+fn nightly(job: &str, day: &str, folder: &Path) -> (Option<i32>, String, String) {
+    let log = folder.join(format!("{day}.log"));
+    let program = Path::new(LOOKBACK).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("jobs/cron/lookback-nightly")
+        .env("PATH", path)
+        .env("LOOKBACK_JOB", job)
+        .env("LOOKBACK_DAY", day)
+        .env("LOOKBACK_NIGHTLY_LOG", &log)
+        .env("LOOKBACK_TRIES", "3")
+        .env("LOOKBACK_PAUSE", "0")
+        .output()
+        .unwrap();
+    let printed = stdout(&output) + &stderr(&output);
+    (output.status.code(), printed, std::fs::read_to_string(log).unwrap())
+}
+
+#[test]
+fn the_script_for_cron_tries_again_what_a_retry_mends() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let (code, printed, log) = nightly(&job, "2026-03-06", folder.path());
+    assert_eq!((code, log.matches(": exit 0\n").count()), (Some(0), 1), "{printed}{log}");
+    assert_eq!(printed, "");
+    let (code, printed, log) = nightly(&job, "2026-06-01", folder.path());
+    assert_eq!((code, log.matches(": exit 3\n").count()), (Some(3), 3), "{printed}{log}");
+    assert_eq!(printed.matches("raw/clicks: not landed").count(), 1, "{printed}");
+    let wrong = folder.path().join("wrong.toml");
+    std::fs::write(&wrong, "[input]\n").unwrap();
+    let (code, printed, log) = nightly(wrong.to_str().unwrap(), "2026-03-07", folder.path());
+    assert_eq!((code, log.matches(": exit 2\n").count()), (Some(2), 1), "{printed}{log}");
 }

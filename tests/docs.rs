@@ -128,7 +128,8 @@ fn each_command_in_the_documents_can_be_typed() {
             for line in block.lines().filter_map(|line| line.strip_prefix("lookback ")) {
                 let line = line.split(" #").next().unwrap().split(" |").next().unwrap();
                 let words = words(line);
-                let typed = std::iter::once("lookback").chain(words.iter().map(String::as_str));
+                let words = words.iter().map(String::as_str).take_while(|word| *word != ">");
+                let typed = std::iter::once("lookback").chain(words);
                 if let Err(error) = Cli::try_parse_from(typed)
                     && error.use_stderr()
                 {

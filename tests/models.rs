@@ -10,6 +10,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
     Expr, Query, SelectItem, SetExpr, Statement as Sql, Value, visit_expressions,
 };
+use lookback::engine::{Engine, SqlOverrides, Tuning};
 use lookback::model::{self, Model};
 
 fn parsed(model: &Model) -> Statement {
@@ -80,13 +81,77 @@ fn the_head_names_columns_of_the_query() {
         for name in model.key.iter().chain(&model.split) {
             assert!(found.contains(name), "{}: {name} is no column: {found:?}", model.name);
         }
-        if model.is_stored {
+        if model.is_stored || model.is_view {
             let declared: Vec<_> = model.columns.iter().map(|column| &column.name).collect();
             assert_eq!(found.iter().collect::<Vec<_>>(), declared, "{}", model.name);
             checked += 1;
         }
     }
-    assert_eq!(checked, model::stored().unwrap().len(), "a stored table says which columns it has");
+    let declared = model::readable().unwrap().len();
+    assert_eq!(checked, declared, "stored tables and views say which columns they have");
+}
+
+/// What all the engines of `lookback ddl` run with little or no change.
+#[test]
+fn views_are_in_portable_sql() {
+    for view in model::views().unwrap() {
+        for word in ["filter (where", "::", "interval", "date_trunc", "order by", " over ("] {
+            assert!(!query_text(view).contains(word), "{}: {word}", view.name);
+        }
+    }
+}
+
+/// The query without the head and its indentation.
+fn query_text(model: &Model) -> String {
+    let lines = model.sql.lines().filter(|line| !line.starts_with("--"));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn views_have_the_types_that_their_heads_declare() {
+    let engine = Engine::new(&Tuning::default(), SqlOverrides::new()).unwrap();
+    for table in model::stored().unwrap() {
+        let nothing = engine.nothing(&table.schema()).unwrap();
+        engine.register(table.name, nothing.into_view()).unwrap();
+    }
+    for view in model::views().unwrap() {
+        engine.register_view(view).await.unwrap();
+        let rows = engine.table(view.name).await.unwrap();
+        let found: Vec<_> = rows.schema().fields().iter().map(|field| field.data_type()).collect();
+        let declared: Vec<_> = view.columns.iter().map(|column| column.kind.data_type()).collect();
+        assert_eq!(found, declared.iter().collect::<Vec<_>>(), "{}", view.name);
+    }
+}
+
+/// A ratio is declared once, by the basis, and spelled alike wherever it stands. A column of a
+/// ratio's name that is not this ratio, or a ratio without a declaration, is a mistake.
+#[test]
+fn ratios_are_the_same_everywhere() {
+    let ratios = &model::named("view.performance").unwrap().ratios;
+    assert_eq!(model::all().unwrap().iter().filter(|model| !model.ratios.is_empty()).count(), 1);
+    let mut spelled = 0;
+    for model in model::all().unwrap().iter().filter(|model| model.name != "view.performance") {
+        // Columns of the basis are qualified, because some engines take the alias for the column.
+        let text = query_text(model).replace("performance.", "").replace("( cast", "(cast");
+        let text = text.replace(" as decimal(24, 6) ) as", " as decimal(24, 6)) as");
+        let mut declared = 0;
+        for ratio in ratios {
+            let is_column = columns(model).unwrap_or_default().contains(&ratio.name);
+            let sql = format!("{} as {}", ratio.sql(), ratio.name);
+            assert_eq!(is_column, text.contains(&sql), "{}: {sql}", model.name);
+            declared += text.matches(&sql).count();
+        }
+        assert_eq!(text.matches("/ nullif(").count(), declared, "{}", model.name);
+        spelled += declared;
+    }
+    assert!(spelled >= 3 * ratios.len());
+    // What they are made of are columns that add up.
+    let basis = model::named("view.performance").unwrap();
+    for ratio in ratios {
+        for term in [&ratio.above, &ratio.below].into_iter().flat_map(|text| text.split(" + ")) {
+            assert!(basis.columns.iter().any(|column| column.name == term), "{term}");
+        }
+    }
 }
 
 #[test]

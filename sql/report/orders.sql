@@ -20,7 +20,7 @@
 --   completed_orders      count  distinct orders with a line completed
 --   completed_lines       count  order lines completed
 --   completed_amount      money  net amount of these lines when completed
---   actual_commission     money  commission owed since completion
+--   actual_commission     money  commission that completions booked; later refunds are not in it
 --   cancelled_orders      count  distinct orders with a line cancelled
 --   cancelled_lines       count  order lines cancelled
 --   cancelled_amount      money  net amount of these lines when cancelled

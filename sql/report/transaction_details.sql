@@ -29,7 +29,7 @@
 --   rate_source          text           source of the rate: product, category, store or default
 --   sale_amount          money          change of the line's net amount
 --   pending_commission   money          change of the pending commission
---   approved_commission  money          change of the approved commission
+--   approved_commission  money          change of the approved commission; its sum is what is owed
 --   original_amount      decimal(18,4)  placed and refunded events: the event's own amount
 --   original_currency    text           its currency: the one it names, else the line's
 --   reason               text           why it was cancelled or refunded, as logged

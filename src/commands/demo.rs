@@ -1,4 +1,5 @@
-//! `lookback demo`: makes a world of logs, runs the job on it, and shows the reports.
+//! `lookback demo`: makes a world of logs, runs the job on it, shows the reports, and writes a page
+//! with them.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,14 +8,21 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 
 use super::output::Voice;
-use super::{query, run};
+use super::{query, report, run};
 use crate::cli::{Dates, Format, RunOptions};
 use crate::demo;
 use crate::job::Job;
+use crate::report::Request;
 use crate::stop::Stop;
 
 /// A title and a query for each report.
-const SHOWCASE: [(&str, &str); 5] = [
+const SHOWCASE: [(&str, &str); 6] = [
+    (
+        "what is owed: publishers by approved commission, refunds in it",
+        "select publisher_id, sum(sale_amount) as sales, sum(pending_commission) as pending, \
+         sum(approved_commission) as owed \
+         from report.transaction_details group by publisher_id order by owed desc, publisher_id limit 8",
+    ),
     (
         "traffic: publishers by clicks",
         "select publisher_id, sum(clicks) as clicks, sum(visitors) as visitors, \
@@ -22,11 +30,11 @@ const SHOWCASE: [(&str, &str); 5] = [
          from report.traffic group by publisher_id order by clicks desc, publisher_id limit 8",
     ),
     (
-        "orders: publishers by what completion booked, before refunds",
+        "orders: publishers by what was placed",
         "select publisher_id, sum(placed_lines) as placed_lines, sum(placed_amount) as placed_amount, \
-         sum(completed_lines) as completed_lines, sum(estimated_commission) as estimated, \
-         sum(actual_commission) as actual \
-         from report.orders group by publisher_id order by actual desc, publisher_id limit 8",
+         sum(completed_lines) as completed_lines, sum(completed_amount) as completed_amount, \
+         sum(cancelled_lines) as cancelled_lines, sum(cancelled_amount) as cancelled_amount \
+         from report.orders group by publisher_id order by placed_amount desc, publisher_id limit 8",
     ),
     (
         "refunds: stores by what was given back",
@@ -90,12 +98,15 @@ pub async fn demo(
     run::run_and_tell(&world.job_file, dates, RunOptions::default(), now, voice).await?;
     let job = Job::load(&world.job_file)?;
     show(&job).await?;
+    let page = dir.join("report.html");
+    report::report(&job, &Request::default(), Some(page.clone()), now, voice).await?;
     let job_file = world.job_file.display();
     voice.say(&format!(
         "\nlook further:\n  lookback query {job_file} \"select * from report.orders limit 10\""
     ));
     let order = order_with_a_story(&job).await?;
     voice.say(&format!("  lookback explain {job_file} {order}"));
+    voice.say(&format!("  {} in a browser", page.display()));
     Ok(())
 }
 

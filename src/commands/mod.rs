@@ -5,12 +5,15 @@
 
 mod audience;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod explain;
 pub mod init;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod query;
+pub mod report;
 pub mod run;
 pub mod vacuum;
 
@@ -21,6 +24,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::cli::{self, Cli, Command, Dates};
 use crate::demo::{self as world, Scale};
 use crate::job::Job;
+use crate::report::Request;
 use crate::stop::Stop;
 use output::Voice;
 
@@ -52,6 +56,10 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             let mut out = std::io::stdout().lock();
             query::query(&Job::load(&job)?, &sql, format, &mut out).await
         }
+        Command::Report { job, name, from, to, by, top, html } => {
+            let request = Request { name, from, to, by, top };
+            report::report(&Job::load(&job)?, &request, html, now, voice).await
+        }
         Command::Explain { job, order_id } => {
             output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)
         }
@@ -66,6 +74,11 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
                 scale.end_at(cli::date_in("--until", &until, world::ZONE, now)?);
             }
             demo::demo(&dir, &scale, no_run, now, voice).await
+        }
+        Command::Completions { shell } => output::print(&completions::completions(shell)),
+        Command::Man { dir } => {
+            output::tell(&man::man(&dir)?);
+            Ok(())
         }
     }
 }

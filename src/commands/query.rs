@@ -1,6 +1,6 @@
-//! `lookback query`: read-only SQL over the warehouse's tables.
+//! `lookback query`: read-only SQL over the warehouse's tables, and the views over them.
 //!
-//! Refuses statements that write, and anything but the tables: no files, no network.
+//! Refuses statements that write, and anything but these: no files, no network.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use crate::plan;
 use crate::stop::Stop;
 use crate::warehouse::Warehouse;
 
-/// An engine in which the stored tables are registered under their names, and their warehouse.
+/// An engine in which the stored tables and the views are registered under their names, and the
+/// warehouse.
 pub async fn session(job: &Job) -> Result<(Engine, Warehouse), Stop> {
     session_with(job, SqlOverrides::new()).await
 }
@@ -42,6 +43,9 @@ pub async fn session_with(
         engine.add_store(&folder)?;
         let table = warehouse.table(model.name)?.provider(&folder, |_| true, &[])?;
         engine.register(model.name, Arc::new(table))?;
+    }
+    for view in model::views()? {
+        engine.register_view(view).await?;
     }
     Ok((engine, warehouse))
 }
@@ -65,9 +69,9 @@ fn is_show_tables(sql: &str) -> bool {
     words.join(" ").trim_end_matches([';', ' ']) == "show tables"
 }
 
-/// The answer: the tables, and what each holds.
+/// The answer: the tables and views, and what each holds.
 fn table_names() -> Result<Arc<dyn TableProvider>> {
-    let models = model::stored()?;
+    let models = model::readable()?;
     let texts = |text: fn(&Model) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(models.iter().map(|model| text(model))))
     };
@@ -103,7 +107,7 @@ fn refusal(engine: &Engine, error: &DataFusionError) -> Stop {
         // A name without a layer is looked for in a layer of the engine's own.
         let name = name.strip_prefix("public.").unwrap_or(&name);
         let tables: Vec<&str> =
-            model::stored().unwrap_or_default().iter().map(|model| model.name).collect();
+            model::readable().unwrap_or_default().iter().map(|model| model.name).collect();
         let bare = |table: &&'static str| table.split('.').nth(1).unwrap_or_default();
         let near = nearest(name, tables.iter().map(bare));
         let near = tables.iter().filter(|table| Some(bare(table)) == near);

@@ -98,7 +98,7 @@ pub struct Engine {
 }
 
 /// The schemas of the catalog.
-const SCHEMAS: [&str; 10] = [
+const SCHEMAS: [&str; 11] = [
     "raw",
     "input",
     "reference",
@@ -106,6 +106,7 @@ const SCHEMAS: [&str; 10] = [
     "clean",
     "attribution",
     "report",
+    "view",
     "explain",
     "changed",
     "stale",
@@ -244,6 +245,13 @@ impl Engine {
         self.session.deregister_table(name)?;
         self.session.register_table(name, table)?;
         Ok(())
+    }
+
+    /// Registers a model as a view: its query is part of each query that names it. What it reads is
+    /// registered already.
+    pub async fn register_view(&self, model: &Model) -> Result<()> {
+        let rows = self.plan(model, &Params::new()).await?;
+        self.register(model.name, rows.into_view())
     }
 
     /// Plans a model with its parameters. Errors: SQL that does not parse or plan, which tests rule

@@ -151,6 +151,21 @@ fn names_come_out_as_they_went_in() {
                from report.transaction_details";
     assert_eq!(query(folder, sql)[0]["owed"], format!("{}.00", names.len() * 8));
 
+    // A page and a terminal show names as text, and nothing else.
+    let report = ["report", "job.toml", "--by", "publisher,store", "--top", "1000"];
+    let page = lookback(folder, &[&report[..], &["--html", "-"]].concat()).output().unwrap();
+    assert_eq!(page.status.code(), Some(0), "{}", stderr(&page));
+    let page = String::from_utf8(page.stdout).unwrap();
+    assert!(page.contains("<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi>"));
+    assert!(!page.contains("<script") && !page.contains("<img"), "markup of a name");
+    let is_control = |letter: char| letter.is_control() && letter != '\n';
+    assert!(!page.contains(is_control), "a control character");
+    let told = lookback(folder, &report).output().unwrap();
+    assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(!told.contains(is_control) && !told.contains('\u{202e}'), "{told}");
+    assert!(told.contains("\\u{1b}[31mred"), "{told}");
+
     for name in &names {
         let told = lookback(folder, &["explain", "job.toml", "--", name]).output().unwrap();
         assert_eq!(told.status.code(), Some(0), "{name}: {}", stderr(&told));

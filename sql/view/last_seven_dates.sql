@@ -17,8 +17,8 @@
 --
 -- Each row of `view.performance` is in it up to seven times: add up rows of one `as_of_date` only.
 -- The ratios are those of `view.performance`. The first six dates have no seven dates up to them,
--- so they are no `as_of_date`. A date without any row is not counted. Columns that two sides of a join
--- have are named anew, because ClickHouse would keep the side in the name.
+-- so they are no `as_of_date`. A date without any row is not counted. Columns that two sides of a
+-- join have are named anew, because ClickHouse would keep the side in the name.
 with dates as (
     select report_date
     from view.performance

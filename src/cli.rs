@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::days::{self, DateRange};
+use crate::ddl::{self, Dialect, Only};
 use crate::job::Job;
 use crate::model;
 use crate::nearest::nearest;
@@ -177,6 +178,25 @@ pub enum Command {
         job: PathBuf,
         /// The order's id
         order_id: String,
+    },
+    /// Statements that register the tables and views in another engine; for dbt a sources.yml
+    #[command(
+        after_help = "Examples: lookback ddl job.toml --dialect duckdb | duckdb warehouse.duckdb
+          lookback ddl job.toml --dialect trino --prefix affiliate_ --only views
+          lookback ddl job.toml --dialect dbt > models/lookback/sources.yml"
+    )]
+    Ddl {
+        /// Job file (TOML)
+        job: PathBuf,
+        /// Whose statements
+        #[arg(long, value_enum)]
+        dialect: Dialect,
+        /// Stands before the names of the schemas (reference, clean, attribution, report, view)
+        #[arg(long, value_parser = ddl::prefix)]
+        prefix: Option<String>,
+        /// Tables alone, or views alone
+        #[arg(long, value_enum)]
+        only: Option<Only>,
     },
     /// Write a job file and reference tables to begin with, with guesses about your logs
     #[command(

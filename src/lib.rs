@@ -6,7 +6,8 @@
 //!
 //! - Business rules in Rust. Rust knows dates, locations, files and audits.
 //! - Floating point for money.
-//! - SQL built from strings. Models are parsed unchanged, and parameters are bound as values.
+//! - SQL built from strings. Models are parsed unchanged, and parameters are bound as values. (`ddl`
+//!   builds statements for other engines, and runs none.)
 //! - The clock outside `main`, object stores outside `location`, sessions outside `engine`,
 //!   printing outside `commands`, settings from the environment except credentials, `OTEL_…`,
 //!   `TMPDIR` and `LOOKBACK_LOG`.
@@ -48,6 +49,9 @@ pub mod plan;
 pub mod engine;
 /// The SQL files.
 pub mod model;
+
+/// Statements for other engines.
+pub mod ddl;
 
 /// The promises that a run checks before it publishes.
 pub mod audit;

@@ -233,6 +233,36 @@ fn queries_read_and_nothing_else() {
     assert!(stdout(&none).starts_with("report_date,store_id,"), "{}", stdout(&none));
 }
 
+/// `tests/readers/engines.py` runs what is printed.
+#[test]
+fn ddl_prints_statements_for_tables_that_need_not_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let ddl = |options: &[&str]| lookback(&[&["ddl", &job, "--dialect"], options].concat());
+    let printed = ddl(&["duckdb", "--prefix", "us_"]);
+    assert_exit(&printed, 0);
+    for part in [
+        r#"create schema if not exists "us_report";"#,
+        r#"create or replace view "us_report"."orders" as select * from delta_scan('"#,
+        "the publisher''s own label for the link",
+        r#"from "us_view"."performance""#,
+    ] {
+        assert!(stdout(&printed).contains(part), "{part}\n{}", stdout(&printed));
+    }
+    let views = ddl(&["trino", "--only", "views"]);
+    assert_exit(&views, 0);
+    assert!(!stdout(&views).contains("register_table("), "{}", stdout(&views));
+    for (options, expected) in [
+        (["athena", "--only", "tables"], "a folder of this machine, which Athena cannot read"),
+        (["duckbd", "--only", "tables"], "'duckdb'"),
+        (["duckdb", "--prefix", "US-"], "lower-case letters, digits and underscores"),
+    ] {
+        let refused = ddl(&options);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains(expected), "{}", stderr(&refused));
+    }
+}
+
 #[test]
 fn explain_tells_who_won_and_an_unknown_order_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -515,6 +545,7 @@ fn times_beyond_any_calendar_are_rejected_rows() {
 }
 
 /// Gives a text to a program that reads it from stdin. None where the program is not there.
+#[expect(clippy::print_stdout, reason = "it is told what is not tested")]
 fn checked_by(program: &str, arguments: &[&str], text: &str) -> Option<Output> {
     use std::io::Write;
     use std::process::Stdio;
@@ -579,9 +610,9 @@ fn the_version_names_the_engines() {
 fn nightly(job: &str, day: &str, folder: &Path) -> (Option<i32>, String, String) {
     let log = folder.join(format!("{day}.log"));
     let program = Path::new(LOOKBACK).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("jobs/cron/lookback-nightly")
-        .env("PATH", path)
+    let output = Command::new("sh")
+        .args(["-c", r#"PATH="$0:$PATH" exec jobs/cron/lookback-nightly"#])
+        .arg(program)
         .env("LOOKBACK_JOB", job)
         .env("LOOKBACK_DAY", day)
         .env("LOOKBACK_NIGHTLY_LOG", &log)

@@ -127,6 +127,8 @@ fn each_command_in_the_documents_can_be_typed() {
             let block = block.split("```").next().unwrap().replace("\\\n", " ");
             for line in block.lines().filter_map(|line| line.strip_prefix("lookback ")) {
                 let line = line.split(" #").next().unwrap().split(" |").next().unwrap();
+                let into_file = line.rsplit_once(" > ").filter(|(_, file)| !file.contains(' '));
+                let line = into_file.map_or(line, |(line, _)| line);
                 let words = words(line);
                 let words = words.iter().map(String::as_str).take_while(|word| *word != ">");
                 let typed = std::iter::once("lookback").chain(words);

@@ -6,6 +6,7 @@
 mod audience;
 pub mod check;
 pub mod completions;
+pub mod ddl;
 pub mod demo;
 pub mod explain;
 pub mod init;
@@ -62,6 +63,9 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         }
         Command::Explain { job, order_id } => {
             output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)
+        }
+        Command::Ddl { job, dialect, prefix, only } => {
+            output::print(&ddl::ddl(&Job::load(&job)?, dialect, prefix.as_deref(), only)?)
         }
         Command::Init { dir, clicks, orders } => {
             let (clicks, orders) = (clicks.as_deref(), orders.as_deref());

@@ -50,6 +50,8 @@ impl Voice {
             LogFormat::Text if on_terminal => "warn",
             _ => "warn,lookback=info",
         };
+        // It warns of each table that a part of it, which vacuum uses, is new.
+        let default = format!("{default},deltalake_core::operations::vacuum=error");
         let filter =
             EnvFilter::try_from_env("LOOKBACK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -70,7 +70,9 @@ impl Run {
         if line.contains(r#""level":"ERROR""#) {
             self.errors.push_str(&line);
         }
-        Some(line.contains(r#""target":"lookback"#))
+        // What it says in the end is behind what is published.
+        let is_said = line.contains(r#""target":"lookback::commands"#);
+        Some(line.contains(r#""target":"lookback"#) && !is_said)
     }
 
     fn end(mut self) -> Lines {

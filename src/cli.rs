@@ -32,7 +32,8 @@ Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
 
 Exit codes: 0 done, also nothing to do · 1 failure below us · 2 bad job file, reference table,
-schema or argument · 3 not landed · 4 a promise is broken · 5 another run holds the warehouse.
+schema or argument · 3 not landed · 4 a promise or a limit is broken · 5 another run holds the
+warehouse.
 Data goes to stdout, everything else to stderr."
 )]
 pub struct Cli {
@@ -126,6 +127,7 @@ pub enum Command {
         dry_run: bool,
     },
     /// Check the job file, the reference tables and the schemas of the raw logs; write nothing
+    #[command(after_help = "Example:  lookback check job.toml")]
     Check {
         /// Job file (TOML)
         job: PathBuf,

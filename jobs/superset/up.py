@@ -44,8 +44,11 @@ connection = duckdb.connect(file + ".new", config={"extension_directory": extens
 folder = os.path.dirname(duckdb_extension_delta.__file__)
 for extension in glob.glob(folder + "/extensions/*/delta.duckdb_extension"):
     connection.execute(f"force install '{extension}'")
-connection.execute("load delta")
-connection.execute(sys.stdin.read())
+try:
+    connection.execute("load delta")
+    connection.execute(sys.stdin.read())
+except duckdb.Error as error:
+    sys.exit(str(error).splitlines()[0])
 connection.close()
 os.replace(file + ".new", file)
 """
@@ -109,11 +112,8 @@ def statements(job: str, program: str) -> bytes:
 def make_views(job: str, sql: bytes, python: Path, home: Path) -> None:
     file, extensions = home / "lookback.duckdb", home / "extensions"
     command = [python, "-c", MAKE_VIEWS, file, extensions]
-    made = subprocess.run(command, input=sql, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    if made.returncode:
-        # The last line of Python's traceback is what DuckDB said.
-        said = made.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        sys.exit(f"error: {job}: DuckDB cannot make the views of its tables: {''.join(said)}")
+    if subprocess.run(command, input=sql, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"error: {job}: DuckDB cannot make the views of its tables")
 
 
 def prepare(binaries: Path, home: Path, environment: dict[str, str], password: str) -> None:

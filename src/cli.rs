@@ -14,7 +14,6 @@ use crate::ddl::{self, Dialect, Only};
 use crate::job::Job;
 use crate::model;
 use crate::nearest::nearest;
-use crate::operators::openlineage::Target;
 use crate::plan::{DateSelection, Rebuild};
 use crate::report;
 use crate::stop::Stop;
@@ -276,8 +275,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
     /// Send OpenLineage events: append them to a file, or post them to a server
-    #[arg(long, value_name = "FILE_OR_URL", value_parser = Target::parse)]
-    pub openlineage: Option<Target>,
+    #[arg(long, value_name = "FILE_OR_URL")]
+    pub openlineage: Option<String>,
     /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
     #[arg(long, value_parser = bytes)]
     pub memory_limit: Option<usize>,

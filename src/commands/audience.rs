@@ -75,6 +75,12 @@ impl Audience {
             complaints
                 .push("--metrics -: a file is wanted; --summary alone can be stdout".to_owned());
         }
+        // Without the text: it may hold a password.
+        let target = options.openlineage.as_deref().map(Target::parse).transpose();
+        let events = target.unwrap_or_else(|why| {
+            complaints.push(format!("--openlineage: {why}"));
+            None
+        });
         let absolute = std::path::absolute(job_file).unwrap_or_else(|_| job_file.to_owned());
         let about = About {
             run_id: summary.run_id.clone(),
@@ -84,7 +90,7 @@ impl Audience {
         let audience = Audience {
             summary: summary_to,
             metrics,
-            events: options.openlineage.clone(),
+            events,
             collector: Collector::of_environment().unwrap_or_else(|trouble| {
                 tracing::warn!("traces are not sent: {trouble:#}");
                 None
@@ -196,6 +202,7 @@ fn tell_summary(paper: &Paper, summary: &Summary) -> anyhow::Result<()> {
         Paper::File(place) => place.write(&json),
     }
 }
+
 /// The name of a job whose file gives it none. Many files are called `job.toml`: their folder's name
 /// tells them apart.
 fn name_by_path(absolute: &Path) -> String {

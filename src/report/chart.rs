@@ -32,7 +32,7 @@ pub fn chart(report: &Report, section: &Section, at: usize) -> String {
         .collect();
     let numbers = || days.iter().filter_map(|(_, value)| value.map(Value::number));
     let (least, most) = (numbers().fold(0.0, f64::min), numbers().fold(0.0, f64::max));
-    let step = step(most - least);
+    let step = step(most - least).max(figure.least_step());
     let (floor, ceiling) = ((least / step).floor() * step, ((most / step).ceil() * step).max(step));
     let y = |number: f64| (ceiling - number) / (ceiling - floor) * HEIGHT;
     let known = || days.iter().filter_map(|(date, value)| Some((*date, (*value)?)));

@@ -14,7 +14,6 @@ use crate::ddl::{self, Dialect, Only};
 use crate::job::Job;
 use crate::model;
 use crate::nearest::nearest;
-use crate::operators::openlineage::Target;
 use crate::plan::{DateSelection, Rebuild};
 use crate::report;
 use crate::stop::Stop;
@@ -32,7 +31,8 @@ Begin:   lookback init my-job --clicks LOCATION --orders LOCATION
 Nightly: lookback run job.toml --date yesterday
 
 Exit codes: 0 done, also nothing to do · 1 failure below us · 2 bad job file, reference table,
-schema or argument · 3 not landed · 4 a promise is broken · 5 another run holds the warehouse.
+schema or argument · 3 not landed · 4 a promise or a limit is broken · 5 another run holds the
+warehouse.
 Data goes to stdout, everything else to stderr."
 )]
 pub struct Cli {
@@ -126,6 +126,7 @@ pub enum Command {
         dry_run: bool,
     },
     /// Check the job file, the reference tables and the schemas of the raw logs; write nothing
+    #[command(after_help = "Example:  lookback check job.toml")]
     Check {
         /// Job file (TOML)
         job: PathBuf,
@@ -274,8 +275,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
     /// Send OpenLineage events: append them to a file, or post them to a server
-    #[arg(long, value_name = "FILE_OR_URL", value_parser = Target::parse)]
-    pub openlineage: Option<Target>,
+    #[arg(long, value_name = "FILE_OR_URL")]
+    pub openlineage: Option<String>,
     /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
     #[arg(long, value_parser = bytes)]
     pub memory_limit: Option<usize>,

@@ -121,7 +121,7 @@ impl From<anyhow::Error> for Stop {
 }
 
 /// Signs of common trouble, and what to do about it.
-const HINTS: [(&str, &str); 10] = [
+const HINTS: [(&str, &str); 14] = [
     (
         "Resources exhausted",
         "this needs more memory; raise --memory-limit, or backfill fewer dates at a time",
@@ -130,6 +130,17 @@ const HINTS: [(&str, &str); 10] = [
         "No space left on device",
         "a disk is full: the one of the warehouse, or the one of the folder that TMPDIR names (else \
          /tmp), where a run keeps what does not fit into memory",
+    ),
+    (
+        "Permission denied",
+        "the user who runs this may not read or write there, and no retry mends that",
+    ),
+    ("Read-only file system", "nothing can be written there, and no retry mends that"),
+    ("which TMPDIR names", "set TMPDIR to a folder with room"),
+    (
+        "Failed to fetch metadata for file",
+        "a file of the warehouse is gone: `lookback check` names it, and `lookback backfill JOB \
+         --stale` makes again what can be made again",
     ),
     ("NoSuchBucket", "there is no such bucket; see the locations in the job file"),
     ("ContainerNotFound", "there is no such container; see the locations in the job file"),

@@ -1,4 +1,4 @@
--- Performance: what clicks, orders and refunds add up to.
+-- Performance: what clicks, orders and refunds of these dates add up to.
 --
 -- grain:  one row per key asked for, those beyond the first $top in one
 -- kind:   shown
@@ -12,7 +12,7 @@
 --   store                text   the store that sold; for clicks: landed on
 --   country              text   of the order; for clicks: of the click
 --   approved_commission  money  owed: approved commission, refunds in it (M3, M5, M6)
---   pending_commission   money  pending: change of the commission forecast (M2, M6)
+--   pending_commission   money  pending change: of the commission forecast (M2, M6)
 --   clicks               count  clicks: visits through promotion links, each once (C1, C3)
 --   orders               count  orders: earned by clicks, on the day placed (A2, A5)
 --   conversion_rate      ratio  conversion rate: orders per click (A2)

@@ -15,7 +15,7 @@
 --   country              text   of the order
 --   movement             text   placed, paid, completed, cancelled or refunded
 --   approved_commission  money  owed: approved commission, refunds in it (M3, M5, M6)
---   pending_commission   money  pending: change of the commission forecast (M2, M6)
+--   pending_commission   money  pending change: of the commission forecast (M2, M6)
 --   sale_amount          money  sales: change of the net amounts (M1)
 --   movements            count  movements: events of these lines (M6)
 --   keys                 count  how many keys the row adds up

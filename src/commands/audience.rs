@@ -59,8 +59,10 @@ impl Audience {
             let complain = |error| complaints.push(format!("{flag} {}: {error:#}", file.display()));
             Place::look(file).map_err(complain).ok()
         };
-        let mut metrics = options.metrics.as_deref().and_then(|file| place("--metrics", file));
-        let summary_to = options.summary.as_deref().and_then(|file| match file == Path::new("-") {
+        let is_stdout = |file: &Path| file == Path::new("-");
+        let metrics_to = options.metrics.as_deref().filter(|file| !is_stdout(file));
+        let mut metrics = metrics_to.and_then(|file| place("--metrics", file));
+        let summary_to = options.summary.as_deref().and_then(|file| match is_stdout(file) {
             true => Some(Paper::Stdout),
             false => place("--summary", file).map(Paper::File),
         });
@@ -69,14 +71,26 @@ impl Audience {
             let name = file.name().display();
             complaints.push(format!("{name}: is the file of --summary and of --metrics"));
         }
+        if options.metrics.as_deref().is_some_and(is_stdout) {
+            complaints
+                .push("--metrics -: a file is wanted; --summary alone can be stdout".to_owned());
+        }
+        // Without the text: it may hold a password.
+        let target = options.openlineage.as_deref().map(Target::parse).transpose();
+        let events = target.unwrap_or_else(|why| {
+            complaints.push(format!("--openlineage: {why}"));
+            None
+        });
         let absolute = std::path::absolute(job_file).unwrap_or_else(|_| job_file.to_owned());
-        let stem = job_file.file_stem().unwrap_or_default().to_string_lossy();
-        let about =
-            About { run_id: summary.run_id.clone(), job: stem.into_owned(), ..About::default() };
+        let about = About {
+            run_id: summary.run_id.clone(),
+            job: name_by_path(&absolute),
+            ..About::default()
+        };
         let audience = Audience {
             summary: summary_to,
             metrics,
-            events: options.openlineage.clone(),
+            events,
             collector: Collector::of_environment().unwrap_or_else(|trouble| {
                 tracing::warn!("traces are not sent: {trouble:#}");
                 None
@@ -187,4 +201,13 @@ fn tell_summary(paper: &Paper, summary: &Summary) -> anyhow::Result<()> {
         Paper::Stdout => Ok(output::print(&json)?),
         Paper::File(place) => place.write(&json),
     }
+}
+
+/// The name of a job whose file gives it none. Many files are called `job.toml`: their folder's name
+/// tells them apart.
+fn name_by_path(absolute: &Path) -> String {
+    let stem = absolute.file_stem().unwrap_or_default();
+    let folder = absolute.parent().and_then(Path::file_name);
+    let name = if stem == "job" { folder.unwrap_or(stem) } else { stem };
+    name.to_string_lossy().into_owned()
 }

@@ -92,6 +92,7 @@ pub async fn demo(
         dir.display()
     ));
     if no_run {
+        voice.say(&format!("next: lookback check {}", world.job_file.display()));
         return Ok(());
     }
     let dates = Dates::Backfill { dates: Some((world.from, world.to)), stale: false };

@@ -81,7 +81,7 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         }
         Command::Completions { shell } => output::print(&completions::completions(shell)),
         Command::Man { dir } => {
-            output::tell(&man::man(&dir)?);
+            voice.say(&man::man(&dir)?);
             Ok(())
         }
     }

@@ -1,18 +1,18 @@
 //! `lookback report`: what clicks, orders and refunds add up to, in the terminal or as a page.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 
 use super::output::{self, Voice};
 use super::query;
 use crate::job::Job;
+use crate::operators::place::Place;
 use crate::report::{self, All, Request, page, text};
 use crate::stop::Stop;
 
 /// Prints the report, or writes it to `html`; `-` is stdout. Errors: exit 2 when there is no such
-/// key, no report date, or no folder for the file; exit 1 when the file cannot be written.
+/// key, no report date, or a file that cannot be written.
 pub async fn report(
     job: &Job,
     request: &Request,
@@ -20,43 +20,24 @@ pub async fn report(
     now: DateTime<Utc>,
     voice: Voice,
 ) -> Result<(), Stop> {
+    // Before anything is computed.
+    let file = html.as_deref().filter(|file| file.as_os_str() != "-");
+    let place = file.map(|file| {
+        Place::look(file)
+            .map_err(|error| Stop::fix_one(format!("--html {}: {error:#}", file.display())))
+    });
+    let place = place.transpose()?;
     let (engine, warehouse) = query::session(job).await?;
     let all = if html.is_some() { All::Sections } else { All::First };
     let report = report::report(job, &engine, &warehouse, request, all).await?;
-    let Some(file) = html else {
+    if html.is_none() {
         return output::print(&text::text(&report));
-    };
+    }
     let page = page::page(&report, now, job.zone);
-    if file.as_os_str() == "-" {
+    let Some(place) = place else {
         return output::print(&page);
-    }
-    write_aside(&file, &page).map_err(whose_fault)?;
-    voice.say(&format!("wrote {}, report dates {}", file.display(), report.range));
+    };
+    place.write(&page)?;
+    voice.say(&format!("wrote {}, report dates {}", place.name().display(), report.range));
     Ok(())
-}
-
-/// Writes a file beside its place and renames it: a reader sees the old one or all of the new one.
-fn write_aside(file: &Path, text: &str) -> anyhow::Result<()> {
-    let name = file.file_name().with_context(|| format!("{}: is no file name", file.display()))?;
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    aside.push(format!(".{}.tmp", std::process::id()));
-    let aside = file.with_file_name(aside);
-    let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, file));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&aside);
-    }
-    written.with_context(|| format!("{}: cannot be written", file.display()))
-}
-
-/// A place that is not there, or that nobody may write to, is an argument to be mended.
-fn whose_fault(error: anyhow::Error) -> Stop {
-    let is_argument = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
-        use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-        matches!(error.kind(), NotFound | NotADirectory | IsADirectory | PermissionDenied)
-    });
-    match is_argument {
-        true => Stop::fix_one(format!("--html {error:#}")),
-        false => error.into(),
-    }
 }

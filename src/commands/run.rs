@@ -137,6 +137,7 @@ fn last_resort(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let Ok(runtime) = runtime {
             let _ = runtime.block_on(audience.end(&mut known, Err(stop), false));
+            runtime.shutdown_background();
         }
         #[expect(clippy::disallowed_methods, reason = "nothing is left that could return")]
         std::process::exit(code.into());

@@ -100,7 +100,8 @@ impl Reader<'_> {
             let name = part.strip_prefix('$').unwrap_or_default();
             name.starts_with(|letter: char| letter == '{' || letter.is_ascii_alphabetic())
         };
-        if text.starts_with('~') || text.split('/').any(is_variable) {
+        let is_path = !text.contains("://");
+        if is_path && (text.starts_with('~') || text.split('/').any(is_variable)) {
             let trouble =
                 "= \"{text}\": ~ and variables are not filled in here; write the path out";
             return self.complain(section, key, trouble.replace("{text}", text));

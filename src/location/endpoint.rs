@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reqwest::header::CONTENT_TYPE;
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use url::Url;
 
@@ -65,8 +66,9 @@ impl Endpoint {
     }
 
     async fn ask(&self, json: String) -> reqwest::Result<StatusCode> {
+        // Whoever answers elsewhere would get the headers, which may hold a key.
         #[expect(clippy::disallowed_methods, reason = "here HTTP clients are made")]
-        let client = Client::builder().timeout(PATIENCE).build()?;
+        let client = Client::builder().timeout(PATIENCE).redirect(Policy::none()).build()?;
         let request = client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         let headers = self.headers.iter();
         let request = headers.fold(request, |request, (name, value)| request.header(name, value));
@@ -152,6 +154,8 @@ fn variable(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     #[test]
@@ -160,6 +164,24 @@ mod tests {
         assert_eq!(of("http://marquez:5000").unwrap(), "http://marquez:5000/api/v1/lineage");
         assert_eq!(of("https://a:b@c/events?key=d").unwrap(), "https://c/events");
         assert!(of("ftp://c").unwrap_err().contains("has the scheme ftp"));
+    }
+
+    #[tokio::test]
+    async fn who_answers_elsewhere_gets_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /there\r\n\
+                          Content-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Nobody asks again.
+            tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.is_err()
+        });
+        let endpoint = Endpoint::of_catalog(&format!("http://{host}")).unwrap();
+        let refused = endpoint.post("{}".to_owned()).await.unwrap_err();
+        assert!(refused.to_string().contains("the answer is 307"), "{refused:#}");
+        assert!(server.await.unwrap());
     }
 
     #[test]

@@ -93,8 +93,14 @@ impl Location {
 
     /// Whether this is the other location, or lies below it.
     pub fn is_within(&self, other: &Location) -> bool {
-        let is_of_one_store = || self.store_url().ok() == other.store_url().ok();
-        self.path.prefix_matches(&other.path) && is_of_one_store()
+        match (self.local_path(), other.local_path()) {
+            (Some(path), Some(folder)) => real(&path).starts_with(real(&folder)),
+            (None, None) => {
+                let is_of_one_store = self.store_url().ok() == other.store_url().ok();
+                self.path.prefix_matches(&other.path) && is_of_one_store
+            }
+            _ => false,
+        }
     }
 
     /// The same path in another store. Tests make a store fail with it.
@@ -239,6 +245,15 @@ where
     F: Future<Output = Result<T>>,
 {
     futures::stream::iter(items.into_iter().map(work)).buffered(64).try_collect().await
+}
+
+/// The path without links, as far as it is there.
+fn real(path: &FilePath) -> PathBuf {
+    match (std::fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(real), _, _) => real,
+        (Err(_), Some(folder), Some(name)) => real(folder).join(name),
+        (Err(_), _, _) => path.to_owned(),
+    }
 }
 
 /// Resolves `.` and `..` by name, because the folder need not exist yet.

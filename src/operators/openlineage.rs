@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -22,6 +23,9 @@ use crate::reference::{TABLES, required_columns, source_of};
 const PRODUCER: &str = concat!("pkg:cargo/lookback@", env!("CARGO_PKG_VERSION"));
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 const NAMESPACE: &str = "lookback";
+
+/// How long a file may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where events go.
 #[derive(Debug, Clone)]
@@ -50,7 +54,10 @@ impl Target {
                     file.write_all(format!("{event}\n").as_bytes()).await?;
                     file.flush().await
                 };
-                append.await.with_context(|| file.display().to_string())
+                let name = || file.display().to_string();
+                // A pipe that nobody reads, or a disk that does not answer.
+                let written = tokio::time::timeout(PATIENCE, append).await;
+                written.with_context(name)?.with_context(name)
             }
             Target::Url(endpoint) => endpoint.post(event.to_string()).await,
         }

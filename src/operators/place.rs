@@ -5,9 +5,12 @@ use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a file is to appear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl Place {
     pub fn write(&self, text: &str) -> Result<()> {
         let write = || {
             if !self.is_written_aside() {
-                return Ok(std::fs::write(&self.file, text)?);
+                return write_within_seconds(&self.file, text);
             }
             let mut aside = self.aside()?;
             aside.write_all(text.as_bytes())?;
@@ -79,6 +82,15 @@ impl Place {
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")))
     }
+}
+
+/// Writes to what is no file. A pipe that nobody reads takes nothing.
+fn write_within_seconds(file: &Path, text: &str) -> Result<()> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (file, text) = (file.to_owned(), text.to_owned());
+    std::thread::spawn(move || tell.send(std::fs::write(file, text)));
+    told.recv_timeout(PATIENCE).context("nobody reads it")??;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub fn chart(report: &Report, section: &Section, at: usize) -> String {
         .collect();
     let numbers = || days.iter().filter_map(|(_, value)| value.map(Value::number));
     let (least, most) = (numbers().fold(0.0, f64::min), numbers().fold(0.0, f64::max));
-    let step = step(most - least);
+    let step = step(most - least).max(figure.least_step());
     let (floor, ceiling) = ((least / step).floor() * step, ((most / step).ceil() * step).max(step));
     let y = |number: f64| (ceiling - number) / (ceiling - floor) * HEIGHT;
     let known = || days.iter().filter_map(|(date, value)| Some((*date, (*value)?)));
@@ -107,10 +107,18 @@ pub fn chart(report: &Report, section: &Section, at: usize) -> String {
         );
     }
     out.push_str("</svg></div>\n<div class=\"axis\" aria-hidden=\"true\">");
-    let mut marks = vec![days.first(), days.get(days.len() / 2), days.last()];
+    let mut marks = vec![0, days.len() / 2, days.len() - 1];
     marks.dedup();
-    for (date, _) in marks.into_iter().flatten() {
-        let _ = write!(out, "<span>{}</span>", date.format("%-d %b"));
+    for position in marks {
+        // Below the middle of its bar, but within the drawing.
+        let middle = (position as f64 + 0.5) / days.len() as f64 * 100.0;
+        let (class, left) = match middle {
+            middle if middle < 6.0 => (" class=\"first\"", 0.0),
+            middle if middle > 94.0 => (" class=\"last\"", 100.0),
+            middle => ("", middle),
+        };
+        let date = days[position].0.format("%-d %b");
+        let _ = write!(out, "<span{class} style=\"left:{left:.1}%\">{date}</span>");
     }
     out.push_str("</div></figure>\n");
     out

@@ -72,6 +72,15 @@ impl Figure {
         matches!(self.unit, Unit::Count | Unit::Money)
     }
 
+    /// Between two lines of a scale: a count has no halves, and money no halves of a cent.
+    pub fn least_step(&self) -> f64 {
+        match self.unit {
+            Unit::Count => 1.0,
+            Unit::Money => 0.01,
+            Unit::Share | Unit::Each(_) => 0.0,
+        }
+    }
+
     /// `Order amount`.
     pub fn title(&self) -> String {
         let mut letters = self.label.chars();

@@ -36,6 +36,8 @@ const OVERVIEW: &str = "overview";
 
 /// So many report dates are shown, where none are asked for.
 const USUAL_DATES: usize = 30;
+/// A range of more dates is cut to those that there are.
+const MOST_DATES: usize = 3660;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +60,7 @@ pub struct Report {
     pub zone: String,
     pub range: DateRange,
     /// Dates of the range that were never made.
-    pub missing: Vec<NaiveDate>,
+    pub missing: BTreeSet<NaiveDate>,
     pub sections: Vec<Section>,
 }
 
@@ -192,6 +194,10 @@ fn range(job: &Job, made: &BTreeSet<NaiveDate>, request: &Request) -> Result<Dat
         return Err(Stop::fix_one(format!("--from {from} is after --to {to}")));
     }
     match from <= to && made.range(from..=to).next().is_some() {
+        // Who names a thousand years means all dates.
+        true if DateRange { from, to }.days() > MOST_DATES => {
+            Ok(DateRange { from: from.max(*first), to: to.min(*last) })
+        }
         true => Ok(DateRange { from, to }),
         false => {
             let asked = match (request.from, request.to) {

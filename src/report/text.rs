@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::figure::Value;
 use super::{Report, Row, Section};
+use crate::days;
 
 const WIDTH: usize = 100;
 /// The widest that a key's column gets.
@@ -40,11 +41,10 @@ pub fn text(report: &Report) -> String {
 
 /// Says which dates of the range were never made.
 pub fn missing(report: &Report) -> Option<String> {
-    let dates = match report.missing.as_slice() {
-        [] => return None,
-        [first] => first.to_string(),
-        [first, .., last] => format!("{first} to {last}"),
-    };
+    if report.missing.is_empty() {
+        return None;
+    }
+    let dates = days::describe(report.missing.iter().copied());
     let (count, range) = (report.missing.len(), report.range.days());
     Some(format!("{count} of {range} dates were not made and are not in the figures: {dates}"))
 }
@@ -270,7 +270,14 @@ fn bar(number: f64, most: f64) -> String {
 pub fn readable(name: &str) -> String {
     let is_hidden = |letter: char| {
         letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(
+                letter,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}'
+                    | '\u{feff}'
+                    | '\u{e0000}'..='\u{e007f}'
+            )
     };
     let shown = name.chars().map(|letter| match is_hidden(letter) {
         true => letter.escape_unicode().to_string(),
@@ -281,12 +288,14 @@ pub fn readable(name: &str) -> String {
 
 /// At most so wide, with an ellipsis where something is cut.
 pub fn short(name: &str, width: usize) -> String {
-    if name.width() <= width {
+    // Letters without width of their own, such as accents, are bounded, too.
+    let most = width * 4;
+    if name.width() <= width && name.chars().count() <= most {
         return name.to_owned();
     }
     let mut cut = String::new();
-    for letter in name.chars() {
-        if cut.width() + letter.to_string().width() >= width {
+    for (position, letter) in name.chars().enumerate() {
+        if position >= most || cut.width() + letter.to_string().width() >= width {
             break;
         }
         cut.push(letter);

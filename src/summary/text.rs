@@ -120,8 +120,9 @@ impl Summary {
     /// Which dates wait for landing dates, and which are outdated: a line for each reason.
     pub fn outdated_lines(&self) -> Vec<String> {
         let waiting = self.waiting.iter().map(|(landing, dates)| {
+            let (noun, verb) = if dates.len() == 1 { ("date", "was") } else { ("dates", "were") };
             let dates = days::describe(dates.iter().copied());
-            format!("waiting for {landing}: report date {dates} was never made")
+            format!("waiting for {landing}: report {noun} {dates} {verb} never made")
         });
         let mut by_reason: BTreeMap<(&str, bool), Vec<NaiveDate>> = BTreeMap::new();
         for outdated in &self.outdated {

@@ -158,9 +158,11 @@ def expected_tiles(tables, days, only=None):
     }
     if only:
         return tiles
+    # Runs also make conversions of dates before the first report.
+    reported = "select min(report_date) from report.traffic"
     lines = tables.sums(
         "1",
-        "attribution.conversions",
+        f"(select * from attribution.conversions where order_date >= ({reported}))",
         nobody="case when status = 'attributed' then 0 else 1 end",
         lines="1",
     )["1"]

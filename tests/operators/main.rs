@@ -163,7 +163,8 @@ fn a_run_that_succeeds_is_told_of_and_so_is_one_with_nothing_to_do() {
     // Events name what was read and written.
     let complete = &done.events[1];
     assert_eq!(complete["eventType"], "COMPLETE");
-    assert_eq!(complete["job"]["name"], "job");
+    // The file is called job.toml, so that its folder names it.
+    assert_eq!(complete["job"]["name"], "world");
     let names = |of: &str| -> Vec<&str> {
         complete[of].as_array().unwrap().iter().map(|set| set["name"].as_str().unwrap()).collect()
     };

@@ -70,6 +70,22 @@ def dags_in(file):
     return [f.name for f in functions if any(is_dag(ast.unparse(d)) for d in f.decorator_list)]
 
 
+def left_out_of_the_image():
+    """Files that the program is built with, and that no line of the ignore file lets in."""
+    root = JOBS.parent
+    lines = (JOBS / "docker" / "Dockerfile.dockerignore").read_text().split()
+    let_in = [root / line[1:] for line in lines if line.startswith("!")]
+    found = []
+    for source in (root / "src").rglob("*.rs"):
+        for name in re.findall(r'include_str!\("([^"]+)"\)', source.read_text()):
+            file = (source.parent / name).resolve()
+            is_in = any(file == path or path in file.parents for path in let_in)
+            is_of_tests = file.is_relative_to(JOBS)
+            if not is_in and not is_of_tests:
+                found.append(f"{source.relative_to(root)}: {name}")
+    return "\n".join(found)
+
+
 def main():
     claim("the lines of the crontab are lines of a crontab", crontab())
     tool("the script for cron is a shell script", "sh", "-n", JOBS / "cron/lookback-nightly")
@@ -79,6 +95,7 @@ def main():
     for file in sorted(JOBS.glob("airflow/*.py")):
         dags = dags_in(file)
         claim(f"{file.name} is Python, with DAGs: {', '.join(dags)}", "" if dags else "none")
+    claim("the image is built with all files of the program", left_out_of_the_image())
     claim("images are named by the version of Cargo.toml", other_versions())
     tool("hadolint finds nothing in the Dockerfile", "hadolint", JOBS / "docker/Dockerfile")
     tool("the compose file follows its schema", "check-jsonschema", "--builtin-schema", "vendor.compose-spec",

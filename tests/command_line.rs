@@ -545,7 +545,6 @@ fn times_beyond_any_calendar_are_rejected_rows() {
 }
 
 /// Gives a text to a program that reads it from stdin. None where the program is not there.
-#[expect(clippy::print_stdout, reason = "it is told what is not tested")]
 fn checked_by(program: &str, arguments: &[&str], text: &str) -> Option<Output> {
     use std::io::Write;
     use std::process::Stdio;

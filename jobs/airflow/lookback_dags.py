@@ -18,6 +18,9 @@ ZONE = "America/Los_Angeles"  # [program] time_zone of the job
 # When the landing dates of a report date are complete, in ZONE. They are UTC dates: here they end at
 # 16:00 or 17:00 of the day after. East of UTC a time such as 11:00 is right.
 COMPLETE_AT = "30 19 * * *"
+# More words for each run, such as ["--metrics", "/var/lib/node_exporter/textfile/lookback.prom"], which the
+# worker's user has to be able to write. Reports are made by a DAG that waits, as in lookback_owed.py.
+FLAGS = []
 FIRST_DATE = pendulum.datetime(2026, 4, 1, tz=ZONE)
 
 TABLES = [
@@ -33,7 +36,7 @@ ASSETS = [Asset(f"lookback/{table}", uri=f"{ROOT}/{table.replace('.', '/')}") fo
 
 def lookback(*arguments):
     """Runs the program and says by its exit code what Airflow does next. The summary is the result."""
-    command = ["lookback", *arguments, "--summary", "-"]
+    command = ["lookback", *arguments, *FLAGS, "--summary", "-"]
     run = subprocess.run(command, stdout=subprocess.PIPE)
     # A run that was killed, or whose arguments make no sense, has no summary.
     summary = json.loads(run.stdout or "{}")

@@ -11,6 +11,7 @@ password; it is no installation for a company.
 
 import argparse
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -43,8 +44,11 @@ connection = duckdb.connect(file + ".new", config={"extension_directory": extens
 folder = os.path.dirname(duckdb_extension_delta.__file__)
 for extension in glob.glob(folder + "/extensions/*/delta.duckdb_extension"):
     connection.execute(f"force install '{extension}'")
-connection.execute("load delta")
-connection.execute(sys.stdin.read())
+try:
+    connection.execute("load delta")
+    connection.execute(sys.stdin.read())
+except duckdb.Error as error:
+    sys.exit(str(error).splitlines()[0])
 connection.close()
 os.replace(file + ".new", file)
 """
@@ -88,14 +92,28 @@ def secret(path: Path) -> str:
     return path.read_text()
 
 
-def make_views(job: str, program: str, python: Path, home: Path) -> None:
+def statements(job: str, program: str) -> bytes:
+    """What makes the views of the job's tables, which have to be there."""
     ddl = subprocess.run([program, "ddl", job, "--dialect", "duckdb"], stdout=subprocess.PIPE)
     if ddl.returncode:
         sys.exit(ddl.returncode)
+    tables = re.findall(r"delta_scan\('((?:[^']|'')*)'\)", ddl.stdout.decode())
+    for table in (table.replace("''", "'") for table in tables):
+        if "://" in table:
+            sys.exit(f"error: {job}: tables have to be on a local disk, not at {table}")
+        if not Path(table, "_delta_log").is_dir():
+            sys.exit(
+                f"error: {job}: there is no table {table}; has the job run? `lookback check {job}` "
+                "says what makes its tables"
+            )
+    return ddl.stdout
+
+
+def make_views(job: str, sql: bytes, python: Path, home: Path) -> None:
     file, extensions = home / "lookback.duckdb", home / "extensions"
     command = [python, "-c", MAKE_VIEWS, file, extensions]
-    if subprocess.run(command, input=ddl.stdout, stdout=subprocess.DEVNULL).returncode:
-        sys.exit(f"error: {job}: DuckDB cannot make the views of its tables; was the job run?")
+    if subprocess.run(command, input=sql, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"error: {job}: DuckDB cannot make the views of its tables")
 
 
 def prepare(binaries: Path, home: Path, environment: dict[str, str], password: str) -> None:
@@ -147,11 +165,12 @@ def main() -> None:
             sys.exit(
                 f"error: port {given.port} is in use; is Superset running? --port takes another"
             )
+    sql = statements(given.job, program)
     home = given.home.resolve()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password, _ = secret(home / "admin_password"), secret(home / "secret_key")
     binaries = install(home)
-    make_views(given.job, program, binaries / "python", home)
+    make_views(given.job, sql, binaries / "python", home)
     environment = {
         **os.environ,
         "FLASK_APP": "superset",

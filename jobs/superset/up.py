@@ -43,7 +43,8 @@ if os.path.exists(file + ".new"):
 connection = duckdb.connect(file + ".new", config={"extension_directory": extensions})
 folder = os.path.dirname(duckdb_extension_delta.__file__)
 for extension in glob.glob(folder + "/extensions/*/delta.duckdb_extension"):
-    connection.execute(f"force install '{extension}'")
+    quoted = extension.replace("'", "''")
+    connection.execute(f"force install '{quoted}'")
 try:
     connection.execute("load delta")
     connection.execute(sys.stdin.read())
@@ -51,6 +52,21 @@ except duckdb.Error as error:
     sys.exit(str(error).splitlines()[0])
 connection.close()
 os.replace(file + ".new", file)
+"""
+
+
+# Likewise. The password comes by stdin, because others on this machine see arguments.
+MAKE_ACCOUNT = """
+import sys
+from superset.app import create_app
+app = create_app()
+with app.app_context():
+    accounts = app.appbuilder.sm
+    role = accounts.find_role("Admin")
+    password = sys.stdin.read()
+    if not accounts.find_user("admin"):
+        made = accounts.add_user("admin", "lookback", "admin", "admin@localhost", role, password)
+        sys.exit(0 if made else "the account could not be made")
 """
 
 
@@ -122,14 +138,19 @@ def prepare(binaries: Path, home: Path, environment: dict[str, str], password: s
     if stamp.exists() and stamp.read_text() == PINS[0] and (home / "superset.db").exists():
         return
     print("preparing Superset …", flush=True)
-    account = ["--username", "admin", "--firstname", "lookback", "--lastname", "admin"]
-    account += ["--email", "admin@localhost", "--password", password]
+    steps = {
+        "db upgrade": [binaries / "superset", "db", "upgrade"],
+        "init": [binaries / "superset", "init"],
+        "account": [binaries / "python", "-c", MAKE_ACCOUNT],
+    }
     with open(home / "superset.log", "a") as log:
-        for words in (["db", "upgrade"], ["fab", "create-admin", *account], ["init"]):
-            command = [binaries / "superset", *words]
-            done = subprocess.run(command, env=environment, cwd=home, stdout=log, stderr=log)
+        for name, command in steps.items():
+            typed = password.encode()
+            done = subprocess.run(
+                command, env=environment, cwd=home, input=typed, stdout=log, stderr=log
+            )
             if done.returncode:
-                sys.exit(f"error: superset {words[0]}: see {log.name}")
+                sys.exit(f"error: Superset cannot be prepared ({name}): see {log.name}")
     stamp.write_text(PINS[0])
 
 
@@ -154,6 +175,8 @@ def main() -> None:
         "--home", type=Path, default=default_home(), help="folder of all it makes"
     )
     given = arguments.parse_args()
+    # Superset is on this machine, where no proxy leads.
+    os.environ["no_proxy"] = ",".join(filter(None, [os.environ.get("no_proxy"), "127.0.0.1"]))
     # As an error does, so that the server is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
@@ -202,6 +225,8 @@ def main() -> None:
         print(f"account     admin, password in {home / 'admin_password'}")
         print("Ctrl-C stops it", flush=True)
         server.wait()
+    except RuntimeError as refusal:
+        sys.exit(f"error: Superset does not take the dashboard: {refusal}")
     except KeyboardInterrupt:
         pass
     finally:

@@ -132,6 +132,18 @@ impl ColumnKind {
         })
     }
 
+    /// The type's name in SQL, as `docs/rules.md` has it.
+    pub fn sql_name(self) -> String {
+        match self {
+            ColumnKind::Date => "date".to_owned(),
+            ColumnKind::Text | ColumnKind::Id | ColumnKind::Json => "string".to_owned(),
+            ColumnKind::Instant => "timestamp".to_owned(),
+            ColumnKind::Count => "bigint".to_owned(),
+            ColumnKind::Boolean => "boolean".to_owned(),
+            ColumnKind::Decimal(precision, scale) => format!("decimal({precision},{scale})"),
+        }
+    }
+
     /// The Arrow type in memory. Texts are views, which are not copied.
     pub fn data_type(self) -> DataType {
         match self {

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::{Request, SCHEMAS};
-use crate::model::{ColumnKind, Model};
+use crate::model::Model;
 
 /// The file's text.
 pub fn sources(request: &Request, models: &[&Model]) -> String {
@@ -59,7 +59,7 @@ fn table(text: &mut String, model: &Model) {
             "          - name: {}\n            description: {}\n            data_type: {}",
             column.name,
             quoted(&column.note),
-            type_name(column.kind)
+            column.kind.sql_name()
         );
         let tests = match model.key.as_slice() {
             [key] if key == &column.name => "[unique, not_null]",
@@ -73,15 +73,4 @@ fn table(text: &mut String, model: &Model) {
 /// A text of JSON is one of YAML.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-fn type_name(kind: ColumnKind) -> String {
-    match kind {
-        ColumnKind::Date => "date".to_owned(),
-        ColumnKind::Text | ColumnKind::Id | ColumnKind::Json => "string".to_owned(),
-        ColumnKind::Instant => "timestamp".to_owned(),
-        ColumnKind::Count => "bigint".to_owned(),
-        ColumnKind::Boolean => "boolean".to_owned(),
-        ColumnKind::Decimal(precision, scale) => format!("decimal({precision},{scale})"),
-    }
 }

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::job::Job;
 use crate::location::{Endpoint, Location};
-use crate::model::{self, ColumnKind, Model};
+use crate::model::{self, Model};
 use crate::raw::{Log, Shape};
 use crate::reference::{TABLES, required_columns, source_of};
 
@@ -213,14 +213,7 @@ fn fields(columns: &[&str]) -> Vec<Value> {
 
 fn typed_fields(model: &Model) -> Vec<Value> {
     let fields = model.columns.iter().map(|column| {
-        let kind = match column.kind {
-            ColumnKind::Date => "date".to_owned(),
-            ColumnKind::Text | ColumnKind::Id | ColumnKind::Json => "string".to_owned(),
-            ColumnKind::Instant => "timestamp".to_owned(),
-            ColumnKind::Count => "bigint".to_owned(),
-            ColumnKind::Boolean => "boolean".to_owned(),
-            ColumnKind::Decimal(precision, scale) => format!("decimal({precision},{scale})"),
-        };
+        let kind = column.kind.sql_name();
         match column.note.is_empty() {
             true => json!({ "name": column.name, "type": kind }),
             false => json!({ "name": column.name, "type": kind, "description": column.note }),

@@ -51,7 +51,7 @@ class World:
     def __init__(self, program, folder):
         self.program = program
         folder = pathlib.Path(folder) / "it's a demo"
-        ask(program, "demo", str(folder), "--days", "6", "--clicks-per-day", "500")
+        ask(program, "demo", str(folder), "--days", "8", "--clicks-per-day", "500")
         self.job = str(folder / "job.toml")
         self.root = folder / "warehouse"
         # Polars and Sail find no file below a folder with a blank.

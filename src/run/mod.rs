@@ -17,7 +17,6 @@ mod warnings;
 mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -66,7 +65,8 @@ pub async fn run(
     Ok(summary)
 }
 
-/// The same. `summary` has what was done also when the run fails, or is dropped.
+/// The same. `summary` has what was done also when the run fails, or is dropped. How it ended and how
+/// long it took is for the caller to note.
 pub async fn run_and_note(
     job: &Job,
     request: &Request,
@@ -74,7 +74,6 @@ pub async fn run_and_note(
     until: impl Future<Output = Stop>,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let started = Instant::now();
     summary.run_id.clone_from(&request.run_id);
     summary.started_at = request.now;
     summary.currency.clone_from(&job.currency);
@@ -86,8 +85,6 @@ pub async fn run_and_note(
     };
     job.object_stores.tell_if_slow();
     summary.object_store = job.object_stores.counts();
-    summary.seconds = started.elapsed().as_secs_f64();
-    summary.end(&ended);
     ended
 }
 

@@ -306,13 +306,13 @@ def spark_parses(world, object_stores):
         for statement in statements(text):
             parser.parsePlan(statement)
             count += 1
-    for name in (name for name in world.tables if name.startswith("report.")):
+    for name in world.tables:
         schema, table = name.split(".")
         rows = deltalake.DeltaTable(str(world.root / schema / table)).to_pyarrow_table()
-        (copies / table).mkdir(parents=True)
-        pyarrow.parquet.write_table(rows, copies / table / "rows.parquet")
+        (copies / name).mkdir(parents=True)
+        pyarrow.parquet.write_table(rows, copies / name / "rows.parquet")
         spark.sql(f"create schema if not exists {schema}")
-        spark.sql(f"create table {name} using parquet location '{copies / table}'")
+        spark.sql(f"create table {name} using parquet location '{copies / name}'")
     for _ in range(2):
         for statement in statements(world.ddl("spark", "--only", "views")):
             spark.sql(statement)

@@ -40,9 +40,9 @@ pub async fn key(engine: &Engine, model: &Model, files: &[NewFile]) -> Result<Op
         .await?
         .aggregate(columns, vec![count(lit(1)).alias("rows_per_key")])?
         .filter(is_null.map(|is_null| is_null.or(broken.clone())).unwrap_or(broken))?
-        .limit(0, Some(SHOWN + 1))?
-        .collect();
-    let rows = timed(&format!("key of {}", model.name), rows).await?;
+        .limit(0, Some(SHOWN + 1))?;
+    let what = format!("key of {}", model.name);
+    let rows = timed(&what, engine.rows_of(&what, rows)).await?;
     let keys = model.key.join(", ");
     complaint(
         &format!("promise broken: {} has each {keys} once, and no null in it", model.name),

@@ -240,6 +240,14 @@ pub enum Command {
         #[arg(long)]
         no_run: bool,
     },
+    /// Work for runs of other machines: run this on each, and name them with --workers
+    #[cfg(feature = "cluster")]
+    #[command(after_help = "Examples: lookback worker
+          lookback worker --listen 0.0.0.0:7878 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
+
+Whoever reaches the port can read and write whatever this process can: bind it to a trusted network,
+or use certificates.")]
+    Worker(WorkerOptions),
     /// Print a script that completes commands and flags
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -283,6 +291,55 @@ pub struct RunOptions {
     /// End the run after so many seconds without progress
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_seconds: u64,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+}
+
+/// How a worker listens.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Args)]
+pub struct WorkerOptions {
+    /// Address to listen on; port 0 is any free one
+    #[arg(long, default_value = "127.0.0.1:7878")]
+    pub listen: std::net::SocketAddr,
+    /// Partitions that are worked on at once; by default as many as there are cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub cores: Option<u16>,
+    #[command(flatten)]
+    pub tls: TlsOptions,
+}
+
+/// Who works on a run, where the job file does not say it.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Args, Default)]
+pub struct ClusterOptions {
+    /// Workers that do the work: host:port, with commas; a name may stand for several
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub workers: Vec<String>,
+    /// End with exit 1 when fewer workers answer
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub min_workers: Option<u16>,
+    #[command(flatten)]
+    pub tls: TlsOptions,
+}
+
+/// Files in PEM. Driver and workers show certificates of one authority to each other.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Clone, Args, Default)]
+pub struct TlsOptions {
+    /// Certificate of the authority
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// Certificate of this process
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of this certificate
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    pub tls_key: Option<PathBuf>,
+    /// Name in the workers' certificates, where it is not the host
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    pub tls_name: Option<String>,
 }
 
 impl Default for RunOptions {
@@ -295,6 +352,8 @@ impl Default for RunOptions {
             openlineage: None,
             memory_limit: None,
             stall_seconds: 600,
+            #[cfg(feature = "cluster")]
+            cluster: ClusterOptions::default(),
         }
     }
 }

@@ -50,6 +50,10 @@ pub mod engine;
 /// The SQL files.
 pub mod model;
 
+/// Runs on several machines.
+#[cfg(feature = "cluster")]
+pub mod cluster;
+
 /// Statements for other engines.
 pub mod ddl;
 

@@ -17,6 +17,8 @@ pub mod query;
 pub mod report;
 pub mod run;
 pub mod vacuum;
+#[cfg(feature = "cluster")]
+pub mod worker;
 
 use std::path::Path;
 
@@ -79,6 +81,8 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
             }
             demo::demo(&dir, &scale, no_run, now, voice).await
         }
+        #[cfg(feature = "cluster")]
+        Command::Worker(options) => worker::worker(options, voice).await,
         Command::Completions { shell } => output::print(&completions::completions(shell)),
         Command::Man { dir } => {
             voice.say(&man::man(&dir)?);

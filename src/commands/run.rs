@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::audience::Audience;
 use super::output::{self, Voice};
 use crate::cli::{self, Dates, LogFormat, RunOptions};
+#[cfg(feature = "cluster")]
+use crate::cluster::Cluster;
+use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::lock::Pace;
@@ -39,7 +43,7 @@ pub async fn run_and_tell(
     let (mut audience, unwritable) =
         Audience::gather(&options, job_file, &summary, voice.progress());
     let prepared = match unwritable.is_empty() {
-        true => prepare(job_file, &dates, &options, &mut audience, &mut summary),
+        true => prepare(job_file, &dates, &options, &mut audience, &mut summary).await,
         false => Err(Stop::fix(unwritable).hint("nothing was read and nothing was written")),
     };
     let signals = Signals::listen();
@@ -71,8 +75,9 @@ pub async fn run_and_tell(
     tell(&summary, voice)
 }
 
-/// Reads the job file and the dates. Errors: exit 2.
-fn prepare(
+/// Reads the job file and the dates, and finds the workers. Errors: exit 2; exit 1 when there are too few
+/// workers.
+async fn prepare(
     job_file: &Path,
     dates: &Dates,
     options: &RunOptions,
@@ -95,8 +100,30 @@ fn prepare(
         rebuild: cli::rebuild(options.force),
         pace: Pace::default(),
         sql_overrides: SqlOverrides::new(),
+        elsewhere: workers(&job, options, &summary.run_id).await?,
     };
     Ok((job, request))
+}
+
+/// The workers of a run. None: this process does the work. Errors: exit 1 when there are too few.
+#[cfg(feature = "cluster")]
+async fn workers(
+    job: &Job,
+    options: &RunOptions,
+    run_id: &str,
+) -> Result<Option<Arc<dyn Elsewhere>>, Stop> {
+    match super::worker::cluster_of(&options.cluster, &job.cluster)? {
+        None => Ok(None),
+        Some(settings) => {
+            let cluster = Cluster::muster(&settings, &job.root, run_id).await?;
+            Ok(Some(Arc::new(cluster)))
+        }
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn workers(_: &Job, _: &RunOptions, _: &str) -> Result<Option<Arc<dyn Elsewhere>>, Stop> {
+    Ok(None)
 }
 
 /// What a run that succeeded says on stderr.

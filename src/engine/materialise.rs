@@ -8,14 +8,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::prelude::DataFrame;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
+use super::elsewhere::{Order, Ordered};
 use super::parquet_table::Constants;
-use super::scratch::{Part, ScratchTable};
+use super::scratch::{Part, PartReport, ScratchOrder, ScratchTable, write_objects};
 use super::{Engine, Params, SCHEMAS, TraceOnDrop, timed};
 use crate::model::{self, Model};
 
@@ -108,6 +109,9 @@ impl Engine {
         let models = names.iter().map(|name| model::named(name)).collect::<Result<Vec<_>>>()?;
         // Rows of earlier dates go before those of the next are made.
         self.forget_each(names)?;
+        if self.elsewhere.is_some() {
+            return self.materialise_buckets_elsewhere(&models, buckets, results).await;
+        }
         let cores = self.session.state().config().target_partitions().max(1);
         let cores_each = (cores / buckets.len().max(1)).max(1);
         let made = buckets.iter().map(|params| async {
@@ -139,6 +143,81 @@ impl Engine {
             self.register_temporary(name, &schema, parts)?;
         }
         Ok(())
+    }
+
+    /// The same elsewhere: one model after the other, of all buckets at once.
+    async fn materialise_buckets_elsewhere(
+        &self,
+        models: &[&'static Model],
+        buckets: &[Params],
+        results: &[&'static str],
+    ) -> Result<()> {
+        let mut forks = Vec::new();
+        for params in buckets {
+            forks.push(self.fork_for_bucket(params.get(BUCKET)).await?);
+        }
+        for model in models {
+            let run = async {
+                let plans = forks.iter().zip(buckets);
+                let made = self.write_elsewhere(model, plans).await?;
+                for (fork, (schema, parts)) in forks.iter().zip(&made) {
+                    fork.register_temporary(model.name, schema, parts.clone())?;
+                }
+                anyhow::Ok(made)
+            };
+            let made = timed(model.name, Box::pin(run)).await;
+            let made = made.with_context(|| format!("cannot run {}", model.name))?;
+            if let Some((schema, _)) = made.first().filter(|_| results.contains(&model.name)) {
+                let schema = schema.clone();
+                let parts = made.into_iter().flat_map(|(_, parts)| parts).collect();
+                self.register_temporary(model.name, &schema, parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a model elsewhere, once for each engine and its parameters, side by side. Returns the
+    /// columns and the parts that each gave.
+    async fn write_elsewhere<'a>(
+        &self,
+        model: &'static Model,
+        runs: impl ExactSizeIterator<Item = (&'a Engine, &'a Params)>,
+    ) -> Result<Vec<(SchemaRef, Vec<Part>)>> {
+        let elsewhere = self.elsewhere.as_ref().context("there is nobody else")?;
+        let cores = elsewhere.cores() / runs.len().max(1);
+        let cores = cores.clamp(1, elsewhere.cores_each().max(1));
+        let mut plans = Vec::new();
+        for (engine, params) in runs {
+            plans.push(engine.plan_on(cores, model, params).await?);
+        }
+        self.write_plans_elsewhere(model, plans).await
+    }
+
+    async fn write_plans_elsewhere(
+        &self,
+        model: &'static Model,
+        plans: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Vec<(SchemaRef, Vec<Part>)>> {
+        let elsewhere = self.elsewhere.as_ref().context("there is nobody else")?;
+        let folder = elsewhere.scratch();
+        self.add_store(folder)?;
+        let order = serde_json::to_string(&ScratchOrder {
+            folder: folder.url().to_string(),
+            name: model.name.to_owned(),
+            split: model.split.clone(),
+        })?;
+        let schemas: Vec<SchemaRef> = plans.iter().map(|plan| plan.schema()).collect();
+        let ordered = |plan| Ordered { plan, order: Order::Scratch(order.clone()) };
+        let ordered = plans.into_iter().map(ordered).collect();
+        let reports = elsewhere.run(model.name, ordered).await?;
+        let parts = |reports: Vec<String>| {
+            let parts = reports.iter().map(|report| {
+                let report: PartReport = serde_json::from_str(report)?;
+                report.part(folder)
+            });
+            parts.collect::<Result<Vec<Part>>>()
+        };
+        schemas.into_iter().zip(reports).map(|(schema, of)| Ok((schema, parts(of)?))).collect()
     }
 
     /// A fork with all tables of this engine. Those split by bucket have one bucket's rows.
@@ -176,6 +255,12 @@ impl Engine {
         batches: &[Params],
         cores: usize,
     ) -> Result<Vec<Part>> {
+        if self.elsewhere.is_some() {
+            let runs = batches.iter().map(|params| (self, params));
+            let written = self.write_elsewhere(model, runs).await;
+            let written = written.with_context(|| format!("cannot run {}", model.name))?;
+            return Ok(written.into_iter().flat_map(|(_, parts)| parts).collect());
+        }
         let cores = cores.max(1);
         let cores_each = cores / batches.len().max(1);
         let run = async {
@@ -196,6 +281,10 @@ impl Engine {
     ) -> Result<(SchemaRef, Vec<Part>)> {
         let task = frame.task_ctx();
         let plan = timed("physical plan", frame.create_physical_plan()).await?;
+        if self.elsewhere.is_some() {
+            let written = self.write_plans_elsewhere(model, vec![plan]).await?;
+            return written.into_iter().next().context("a plan without an answer");
+        }
         let schema = plan.schema();
         let _trace = TraceOnDrop { what: model.name, plan: plan.clone() };
         // The first failure is returned at once: other partitions may wait forever for what a
@@ -252,7 +341,20 @@ impl Engine {
             .map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
         let stream = futures::stream::iter(batches);
         let stream = RecordBatchStreamAdapter::new(schema.clone(), stream);
-        let parts = self.scratch.writing(name, None).write(Box::pin(stream)).await?;
+        let parts = match &self.elsewhere {
+            Some(elsewhere) => {
+                let folder = elsewhere.scratch();
+                self.add_store(folder)?;
+                let order = ScratchOrder {
+                    folder: folder.url().to_string(),
+                    name: name.to_owned(),
+                    split: None,
+                };
+                let written = write_objects(Box::pin(stream), &order, folder).await?;
+                written.into_iter().map(|report| report.part(folder)).collect::<Result<_>>()?
+            }
+            None => self.scratch.writing(name, None).write(Box::pin(stream)).await?,
+        };
         self.register_temporary(name, &schema, parts)?;
         Ok(())
     }

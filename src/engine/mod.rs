@@ -5,13 +5,15 @@
 //! is parsed unchanged and its parameters are bound as values: no SQL is built from strings.
 //! Refuses to know what a table means.
 
+pub mod elsewhere;
 pub mod footer;
 pub mod functions;
 mod lookup_join;
 mod materialise;
 pub mod parquet_table;
 mod read_ahead;
-mod scratch;
+pub mod remote_scan;
+pub mod scratch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
@@ -26,12 +28,13 @@ use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::MemTable;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
@@ -42,6 +45,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::location::Location;
 use crate::model::Model;
 use crate::view;
+use elsewhere::{Elsewhere, Travels};
 use scratch::{Scratch, ScratchTable};
 
 /// How the engine splits work and bounds memory. It never changes a row.
@@ -95,6 +99,8 @@ pub struct Engine {
     sql_overrides: SqlOverrides,
     scratch: Arc<Scratch>,
     temporary: Mutex<BTreeMap<String, Arc<ScratchTable>>>,
+    /// Who runs the plans. None: this process.
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// The schemas of the catalog.
@@ -114,30 +120,41 @@ const SCHEMAS: [&str; 11] = [
 
 impl Engine {
     pub fn new(tuning: &Tuning, sql_overrides: SqlOverrides) -> Result<Engine> {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(tuning.partitions.max(1))
-            .with_batch_size(tuning.batch_size.max(1))
-            .with_information_schema(false);
-        let options = config.options_mut();
-        options.execution.time_zone = Some("UTC".into());
-        options.sql_parser.parse_float_as_decimal = true;
-        // It mixes up columns of structs with others of their names, in views.
-        options.optimizer.enable_leaf_expression_pushdown = false;
-        // Sorting all rows at once is faster than sorting pieces and merging them.
-        options.execution.sort_in_place_threshold_bytes = 256 << 20;
-        // A build side that fits into memory is not partitioned: exchanging rows is slower.
-        options.optimizer.hash_join_single_partition_threshold = 256 << 20;
-        options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
+        let mut config = SessionConfig::new();
+        settle(&mut config, tuning);
         let scratch = Arc::new(Scratch::new(tuning.memory.is_some())?);
         let runtime = runtime(tuning, &scratch)?;
-        Engine::of(config, runtime, scratch, sql_overrides)
+        Engine::of(config, runtime, scratch, sql_overrides, None)
+    }
+
+    /// An engine whose plans run elsewhere. It has none of the tables.
+    pub fn working(&self, elsewhere: Arc<dyn Elsewhere>) -> Result<Engine> {
+        let mut config = self.session.copied_config();
+        config = config.with_target_partitions(elsewhere.cores_each().max(1));
+        config.set_extension(Arc::new(Travels));
+        let options = &mut config.options_mut().optimizer;
+        options.repartition_file_min_size = elsewhere.piece();
+        // What a filter learns in one process does not reach the others.
+        options.enable_dynamic_filter_pushdown = false;
+        options.enable_join_dynamic_filter_pushdown = false;
+        options.enable_topk_dynamic_filter_pushdown = false;
+        options.enable_aggregate_dynamic_filter_pushdown = false;
+        options.enable_physical_uncorrelated_scalar_subquery = false;
+        let (runtime, scratch) = (self.session.runtime_env(), self.scratch.clone());
+        Engine::of(config, runtime, scratch, self.sql_overrides.clone(), Some(elsewhere))
+    }
+
+    /// Who runs the plans. None: this process.
+    pub fn elsewhere(&self) -> Option<&Arc<dyn Elsewhere>> {
+        self.elsewhere.as_ref()
     }
 
     /// An engine for parallel work. It shares the memory limit and the scratch folder, and has none
     /// of the tables.
     pub fn fork(&self) -> Result<Engine> {
         let (config, runtime) = (self.session.copied_config(), self.session.runtime_env());
-        Engine::of(config, runtime, self.scratch.clone(), self.sql_overrides.clone())
+        let (scratch, sql_overrides) = (self.scratch.clone(), self.sql_overrides.clone());
+        Engine::of(config, runtime, scratch, sql_overrides, self.elsewhere.clone())
     }
 
     fn of(
@@ -145,22 +162,30 @@ impl Engine {
         runtime: Arc<RuntimeEnv>,
         scratch: Arc<Scratch>,
         sql_overrides: SqlOverrides,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
     ) -> Result<Engine> {
         let mut rules = PhysicalOptimizer::new().rules;
-        rules.push(Arc::new(lookup_join::UseLookupJoins));
+        // Elsewhere only the engine's own operators are known.
+        if elsewhere.is_none() {
+            rules.push(Arc::new(lookup_join::UseLookupJoins));
+        }
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules);
         #[expect(clippy::disallowed_methods, reason = "here sessions are made")]
-        let session = SessionContext::new_with_state(state.build());
-        functions::register(&session);
+        let session = {
+            let mut state = state.build();
+            functions::register(&mut state)?;
+            SessionContext::new_with_state(state)
+        };
         let catalog = session.catalog("datafusion").context("the default catalog is missing")?;
         for schema in SCHEMAS {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
-        let engine = Engine { session, sql_overrides, scratch, temporary: Mutex::default() };
+        let temporary = Mutex::default();
+        let engine = Engine { session, sql_overrides, scratch, temporary, elsewhere };
         engine.add_store(&Location::parse(
             &engine.scratch.path().to_string_lossy(),
             Path::new("/"),
@@ -332,8 +357,33 @@ impl Engine {
         run.await.with_context(|| format!("cannot run {}", model.name))
     }
 
+    /// Plans a model to its operators, on so many cores, at least one.
+    pub async fn plan_on(
+        &self,
+        cores: usize,
+        model: &Model,
+        params: &Params,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let frame = self.plan_in(self.with_cores(cores), model, params).await?;
+        let plan = timed("physical plan", frame.create_physical_plan()).await;
+        plan.with_context(|| format!("cannot plan {}", model.name))
+    }
+
+    /// Collects the rows of a frame, for small answers.
+    pub async fn rows_of(&self, what: &str, frame: DataFrame) -> Result<Vec<RecordBatch>> {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.collect(what, frame.create_physical_plan().await?).await,
+            None => Ok(frame.collect().await?),
+        }
+    }
+
     /// Runs a model and collects its rows, for small answers.
     pub async fn collect(&self, model: &Model, params: &Params) -> Result<Vec<RecordBatch>> {
+        if self.elsewhere.is_some() {
+            let frame = self.plan(model, params).await?;
+            let rows = timed(model.name, self.rows_of(model.name, frame)).await;
+            return rows.with_context(|| format!("cannot run {}", model.name));
+        }
         let rows = self.stream(model, params).await?.try_collect();
         timed(model.name, rows).await.with_context(|| format!("cannot run {}", model.name))
     }
@@ -393,6 +443,40 @@ impl Drop for TraceOnDrop {
             tracing::trace!("{}\n{}", self.what, plan.indent(false));
         }
     }
+}
+
+/// The settings that decide what SQL means, and how fast it is. They are the same in all processes that
+/// work on a query.
+pub fn settle(config: &mut SessionConfig, tuning: &Tuning) {
+    let settled = std::mem::take(config)
+        .with_target_partitions(tuning.partitions.max(1))
+        .with_batch_size(tuning.batch_size.max(1))
+        .with_information_schema(false);
+    *config = settled;
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".into());
+    options.sql_parser.parse_float_as_decimal = true;
+    // It mixes up columns of structs with others of their names, in views.
+    options.optimizer.enable_leaf_expression_pushdown = false;
+    // Sorting all rows at once is faster than sorting pieces and merging them.
+    options.execution.sort_in_place_threshold_bytes = 256 << 20;
+    // A build side that fits into memory is not partitioned: exchanging rows is slower.
+    options.optimizer.hash_join_single_partition_threshold = 256 << 20;
+    options.optimizer.hash_join_single_partition_threshold_rows = 2_000_000;
+}
+
+/// A session for parts of queries that come from a driver. `further` are functions that the engine does
+/// not know. Errors: the session takes no functions.
+pub fn session_of_a_worker(
+    mut builder: SessionStateBuilder,
+    tuning: &Tuning,
+    further: ScalarUDF,
+) -> datafusion::common::Result<SessionState> {
+    settle(builder.config().get_or_insert_default(), tuning);
+    let mut state = builder.build();
+    functions::register(&mut state)?;
+    state.register_udf(Arc::new(further))?;
+    Ok(state)
 }
 
 /// Spills to the scratch folder, within the memory limit.

@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as EngineResult, ScalarValue, Statistics, project_schema};
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::parquet::{
     CachedParquetFileReaderFactory, ParquetRowSelection,
 };
@@ -20,7 +21,9 @@ use datafusion::datasource::physical_plan::{
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
 };
@@ -31,7 +34,9 @@ use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::RowNumber;
 use parquet::arrow::arrow_reader::RowSelection;
 
+use super::elsewhere::Travels;
 use super::read_ahead::ask_ahead;
+use super::remote_scan::{Piece, RemoteScan};
 use crate::location::{FOOTER_HINT, Kept};
 
 /// Columns that have the same value in all rows of a file or part.
@@ -57,7 +62,7 @@ pub struct DataFile {
 }
 
 /// A fixed list of files in one store and with one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ParquetTable {
     store: ObjectStoreUrl,
     /// For queries: the partition column first.
@@ -154,6 +159,86 @@ impl ParquetTable {
         !filters.iter().any(|filter| is_never(filter, bounds))
     }
 
+    /// A file as it is read. Its position gives its number.
+    fn read(&self, file: &DataFile, position: i64) -> PartitionedFile {
+        let number = self.first_number.map(|first| ScalarValue::Int64(Some(first + position)));
+        let constants = file.partition.clone().into_iter().chain(number);
+        let read = PartitionedFile::new_from_meta(ObjectMeta {
+            location: file.path.clone(),
+            last_modified: DateTime::<Utc>::UNIX_EPOCH,
+            size: file.size,
+            e_tag: None,
+            version: None,
+        })
+        .with_partition_values(constants.collect())
+        .with_statistics(Arc::new(self.statistics(&[file])));
+        match &file.only {
+            Some(rows) => read.with_extension(ParquetRowSelection::new(rows.clone())),
+            None => read,
+        }
+    }
+
+    /// A scan of columns at these positions, without files yet.
+    fn scan_builder(
+        &self,
+        positions: Vec<usize>,
+        mut options: TableParquetOptions,
+        runtime: &Arc<RuntimeEnv>,
+    ) -> EngineResult<FileScanConfigBuilder> {
+        // The times of INT96 reach farther than nanoseconds do.
+        options.global.coerce_int96 = Some("us".to_owned());
+        options.global.coerce_int96_tz = Some("UTC".to_owned());
+        let store = runtime.object_store(&self.store)?;
+        let readers = match self.readers {
+            Some(readers) => readers(store),
+            None => {
+                let footers = runtime.cache_manager.get_file_metadata_cache();
+                Arc::new(CachedParquetFileReaderFactory::new(store, footers))
+            }
+        };
+        let source = ParquetSource::new(self.scanned.clone())
+            .with_table_parquet_options(options)
+            .with_metadata_size_hint(FOOTER_HINT as usize)
+            .with_parquet_file_reader_factory(readers);
+        FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_projection_indices(Some(positions))
+    }
+
+    /// A scan of pieces of its files, on one partition.
+    pub fn scan_of(
+        &self,
+        pieces: &[Piece],
+        projection: Option<&Vec<usize>>,
+        task: &TaskContext,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        if pieces.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+        }
+        let files = pieces.iter().map(|(position, range)| {
+            let mut file = self.read(&self.files[*position], *position as i64);
+            file.range = range.map(|(start, end)| FileRange { start, end });
+            file
+        });
+        let positions = self.scanned_positions(projection)?;
+        let options = task.session_config().options().execution.parquet.clone();
+        let options = TableParquetOptions { global: options, ..TableParquetOptions::default() };
+        let builder = self.scan_builder(positions, options, &task.runtime_env())?;
+        let scan = builder.with_file_groups(vec![FileGroup::new(files.collect())]).build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+
+    /// The store, the files' own columns, the partition column and the first number: what makes the
+    /// same table again.
+    pub fn parts(&self) -> (&ObjectStoreUrl, &SchemaRef, Option<&Field>, Option<i64>) {
+        let partition = self.scanned.table_partition_cols().first().map(AsRef::as_ref);
+        let partition = partition.filter(|column| column.name() != FILE_NUMBER);
+        (&self.store, self.scanned.file_schema(), partition, self.first_number)
+    }
+
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
     fn statistics(&self, files: &[&DataFile]) -> Statistics {
         let mut statistics = Statistics::new_unknown(self.scanned.table_schema());
         let rows = files.iter().map(|file| file.rows.filter(|_| file.only.is_none()));
@@ -189,64 +274,37 @@ impl TableProvider for ParquetTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let listed: Vec<&DataFile> =
-            self.files.iter().filter(|file| self.may_match(file, filters)).collect();
+        let chosen = |file: &&DataFile| self.may_match(file, filters);
+        let listed: Vec<&DataFile> = self.files.iter().filter(chosen).collect();
         if listed.is_empty() {
             let schema = project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
+        let partitions = state.config().target_partitions();
+        if self.readers.is_some() && state.config().get_extension::<Travels>().is_some() {
+            let files = (0..).zip(&self.files).filter(|(_, file)| self.may_match(file, filters));
+            let files = files.map(|(position, _)| position).collect();
+            let table = Arc::new(self.clone());
+            let piece = state.config().options().optimizer.repartition_file_min_size as u64;
+            let wanted = (partitions, piece);
+            let scan = RemoteScan::of_files(table, projection.cloned(), files, wanted)?;
+            return Ok(Travels::scan(scan));
+        }
         let positions = self.scanned_positions(projection)?;
-        let is_number = |number: i64| ScalarValue::Int64(Some(number));
-        let files: Vec<PartitionedFile> = self
-            .files
-            .iter()
-            .zip(0..)
-            .filter(|(file, _)| self.may_match(file, filters))
-            .map(|(file, number)| {
-                let statistics = self.statistics(&[file]);
-                let number = self.first_number.map(|first| is_number(first + number));
-                let constants = file.partition.clone().into_iter().chain(number);
-                let read = PartitionedFile::new_from_meta(ObjectMeta {
-                    location: file.path.clone(),
-                    last_modified: DateTime::<Utc>::UNIX_EPOCH,
-                    size: file.size,
-                    e_tag: None,
-                    version: None,
-                })
-                .with_partition_values(constants.collect())
-                .with_statistics(Arc::new(statistics));
-                match &file.only {
-                    Some(rows) => read.with_extension(ParquetRowSelection::new(rows.clone())),
-                    None => read,
-                }
-            })
-            .collect();
+        let files = self.files.iter().zip(0..);
+        let files = files.filter(|(file, _)| self.may_match(file, filters));
+        let files: Vec<_> = files.map(|(file, position)| self.read(file, position)).collect();
         if let Some(kept) = &self.kept {
             let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
             let files = files.iter().map(|file| file.object_meta.clone());
             ask_ahead(kept, files, &self.read_columns(&positions), &footers);
         }
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-        let mut options = state.default_table_options().parquet;
-        // The times of INT96 reach farther than nanoseconds do.
-        options.global.coerce_int96 = Some("us".to_owned());
-        options.global.coerce_int96_tz = Some("UTC".to_owned());
-        let store = state.runtime_env().object_store(&self.store)?;
-        let readers = match self.readers {
-            Some(readers) => readers(store),
-            None => {
-                let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
-                Arc::new(CachedParquetFileReaderFactory::new(store, footers))
-            }
-        };
-        let source = ParquetSource::new(self.scanned.clone())
-            .with_table_parquet_options(options)
-            .with_metadata_size_hint(FOOTER_HINT as usize)
-            .with_parquet_file_reader_factory(readers);
-        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+        let groups = FileGroup::new(files).split_files(partitions);
+        let options = state.default_table_options().parquet;
+        let builder = self.scan_builder(positions, options, state.runtime_env())?;
+        let scan = builder
             .with_file_groups(groups)
             .with_statistics(self.statistics(&listed))
-            .with_projection_indices(Some(positions))?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(scan))

@@ -3,6 +3,7 @@
 //! Refuses to know what is at the locations it names. Every default is here and nowhere else.
 
 mod attribution;
+mod cluster;
 mod input;
 mod limits;
 mod reader;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use attribution::{AttributionSettings, Scope, Tie, decimal};
 use chrono_tz::Tz;
+pub use cluster::{ClusterSettings, TlsFiles};
 pub use limits::Limits;
 use reader::Reader;
 use regex::Regex;
@@ -59,6 +61,8 @@ pub struct Job {
     pub limits: Limits,
     /// The first format that matches decides. Its first group is the link's key.
     pub formats: Vec<Regex>,
+    /// Who works on its runs. It changes no row.
+    pub cluster: ClusterSettings,
 }
 
 impl Job {
@@ -165,6 +169,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
     let nobody = reader.texts("identity", "nobody");
     let limits = Limits::read(reader);
     let formats = reader.formats();
+    let cluster = cluster::read(reader);
     for source in [&clicks, &orders].into_iter().flatten().flatten() {
         if let Some(root) = root.as_ref().filter(|root| root.is_within(&source.location)) {
             let trouble = format!(
@@ -199,6 +204,7 @@ fn read(reader: &mut Reader, file: &Path) -> Option<Job> {
         nobody: nobody?,
         limits,
         formats: formats?,
+        cluster,
     })
 }
 

@@ -199,6 +199,23 @@ impl Location {
         Ok((objects, folders))
     }
 
+    /// Removes all objects in this folder and below. Errors: the store fails.
+    pub async fn remove_all(&self) -> Result<()> {
+        let objects = self.store().list(Some(&self.path)).map_ok(|object| object.location).boxed();
+        let removed = self.store().delete_stream(objects).try_for_each(|_| async { Ok(()) }).await;
+        match removed {
+            Err(Error::NotFound { .. }) | Ok(()) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("{}: cannot remove", self.name));
+            }
+        }
+        if let Some(folder) = self.local_path().filter(|folder| folder.is_dir()) {
+            let removed = std::fs::remove_dir_all(&folder);
+            removed.with_context(|| format!("{}: cannot remove", self.name))?;
+        }
+        Ok(())
+    }
+
     /// The object's bytes, or none when there is no such object. Errors: the store fails.
     pub async fn read(&self) -> Result<Option<Bytes>> {
         let read = async { self.store().get(&self.path).await?.bytes().await };

@@ -64,7 +64,7 @@ impl RawLog {
         let rows = self.rows_of(engine, &self.numbered(dates), reading).await?;
         let counts = rows.aggregate(vec![col("dt")], vec![count(lit(1)).alias("rows")])?;
         let mut found: BTreeMap<NaiveDate, u64> = dates.iter().map(|date| (*date, 0)).collect();
-        for batch in counts.collect().await? {
+        for batch in engine.rows_of("rows that come out of views", counts).await? {
             let dts = batch.column(0).as_primitive::<Date32Type>();
             let counts = batch.column(1).as_primitive::<Int64Type>();
             for row in 0..batch.num_rows() {
@@ -97,7 +97,13 @@ impl RawLog {
         let is_of =
             col("dt").in_list(dates.iter().map(|date| lit(date_value(*date))).collect(), false);
         let rows = engine.table(&format!("raw.{}", self.log.name())).await?;
-        Ok(rows.filter(is_of.and(col(IS_UNFIT)))?.count().await? as u64)
+        let unfit = rows.filter(is_of.and(col(IS_UNFIT)))?;
+        let unfit = unfit.aggregate(Vec::new(), vec![count(lit(1)).alias("rows")])?;
+        let counts = engine.rows_of("quantities that are not whole", unfit).await?;
+        let counts = counts
+            .iter()
+            .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+        Ok(counts.sum::<i64>().unsigned_abs())
     }
 
     async fn rows_of(

@@ -17,12 +17,14 @@ mod warnings;
 mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::try_join;
 
 use crate::days::{self, contiguous_ranges};
+use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{Engine, SqlOverrides, Tuning};
 use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace, Sight};
@@ -50,6 +52,8 @@ pub struct Request {
     /// Texts that replace SQL files, by the table's name, to try a rule. A run with them makes
     /// everything again.
     pub sql_overrides: SqlOverrides,
+    /// Who does the work. None: this process.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// Runs a job: `lookback run` and `lookback backfill`. Ends early when `until` does. Errors: see
@@ -132,6 +136,9 @@ async fn run_once(
                 stop = lock.lost() => Err(stop),
                 done = work(job, request, progress, reference, warehouse, plan, summary) => done,
             };
+            if let Some(elsewhere) = &request.elsewhere {
+                elsewhere.end().await;
+            }
             lock.release().await;
             done
         }
@@ -242,7 +249,11 @@ async fn work(
     plan: Plan,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let engine = Engine::new(&request.tuning, request.sql_overrides.clone())?;
+    let mut engine = Engine::new(&request.tuning, request.sql_overrides.clone())?;
+    if let Some(elsewhere) = &request.elsewhere {
+        elsewhere.begin().await?;
+        engine = engine.working(elsewhere.clone())?;
+    }
     let mut workspace = Workspace {
         job,
         request,

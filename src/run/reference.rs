@@ -29,8 +29,8 @@ async fn write(workspace: &Workspace<'_>, name: &str) -> Result<(&'static str, C
     workspace.progress.step_of(Stage::Storing, &format!("storing {name}"));
     let engine = workspace.engine.fork()?;
     workspace.reference.register_input(&engine, name).await?;
-    let rows = engine.stream(model, &Params::new()).await?;
-    let files = workspace.write(model, rows, vec![Partition::whole()]).await?;
+    let slice = (Params::new(), vec![Partition::whole()]);
+    let files = workspace.write_slices(&engine, model, vec![slice]).await?;
     let files = files.into_iter().map(|file| (file, Lineage::new()));
     Ok((model.name, Change { files: files.collect() }))
 }

@@ -14,7 +14,6 @@ use super::limits;
 use super::workspace::{Staged, Workspace};
 use crate::audit;
 use crate::days::{self, DateRange};
-use crate::engine::timed;
 use crate::lineage;
 use crate::model::{self, Model};
 use crate::warehouse::Partition;
@@ -112,9 +111,8 @@ async fn make_from_ledger(
     model: &'static Model,
     dates: DateRange,
 ) -> Result<Vec<NewFile>> {
-    let rows = workspace.engine.stream(model, &workspace.params(dates)).await?;
-    let partitions: Vec<Partition> = dates.iter().map(Partition::of).collect();
-    timed(model.name, workspace.write(model, rows, partitions)).await
+    let slice = (workspace.params(dates), dates.iter().map(Partition::of).collect());
+    workspace.write_slices(&workspace.engine, model, vec![slice]).await
 }
 
 /// Counts what was placed and booked on some dates, and adds it to the summary.

@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::Request;
 use super::warnings::Lines;
 use crate::days::{self, DateRange, days_since_1970};
+use crate::engine::elsewhere::{Elsewhere, Order, Ordered};
 use crate::engine::{Engine, Params, timed};
 use crate::job::{AttributionSettings, Job};
 use crate::location::Location;
@@ -25,7 +26,7 @@ use crate::raw::Log;
 use crate::reference::Reference;
 use crate::stop::Stop;
 use crate::summary::Summary;
-use crate::warehouse::write::{self, NewFile};
+use crate::warehouse::write::{self, NewFile, TableOrder};
 use crate::warehouse::{Partition, Warehouse};
 
 /// The most dates that are worked on at once.
@@ -145,12 +146,30 @@ impl Workspace<'_> {
         param: &'static str,
         params: &Params,
     ) -> Result<Vec<NewFile>> {
-        let cores = self.cores();
-        let writes = dates.iter().map(|of| async {
+        let slices = dates.iter().map(|of| {
             let mut params = params.clone();
             params.insert(param, date(*of));
-            let rows = engine.stream_on(cores / dates.len(), model, &params).await?;
-            self.write(model, rows, vec![Partition::of(*of)]).await
+            (params, vec![Partition::of(*of)])
+        });
+        self.write_slices(engine, model, slices.collect()).await
+    }
+
+    /// Writes a table slice by slice: the rows that a model gives with some parameters go to the files
+    /// of some partitions. The slices share the cores.
+    pub async fn write_slices(
+        &self,
+        engine: &Engine,
+        model: &'static Model,
+        slices: Vec<(Params, Vec<Partition>)>,
+    ) -> Result<Vec<NewFile>> {
+        if let Some(elsewhere) = engine.elsewhere() {
+            let written = self.write_elsewhere(engine, elsewhere.as_ref(), model, slices);
+            return timed(model.name, Box::pin(written)).await;
+        }
+        let (cores, slice_count) = (self.cores(), slices.len());
+        let writes = slices.into_iter().map(|(params, partitions)| async move {
+            let rows = engine.stream_on(cores / slice_count, model, &params).await?;
+            self.write(model, rows, partitions).await
         });
         // One more than there are cores, which is planned while the others are written.
         let writes = futures::stream::iter(writes).buffered(cores + 1);
@@ -158,16 +177,52 @@ impl Workspace<'_> {
         Ok(files.into_iter().flatten().collect())
     }
 
+    /// The same in other processes. Only what the files are comes back.
+    async fn write_elsewhere(
+        &self,
+        engine: &Engine,
+        elsewhere: &dyn Elsewhere,
+        model: &'static Model,
+        slices: Vec<(Params, Vec<Partition>)>,
+    ) -> Result<Vec<NewFile>> {
+        let cores = match model.keeps_order {
+            true => 1,
+            false => (elsewhere.cores() / slices.len().max(1)).min(elsewhere.cores_each()),
+        };
+        let mut plans = Vec::new();
+        for (params, partitions) in &slices {
+            let partitions = partitions.iter().map(|of| (of.date, of.log.clone())).collect();
+            let order = TableOrder {
+                model: model.name.to_owned(),
+                folder: self.warehouse.folder(model).url().to_string(),
+                file_name: self.file_name(),
+                partitions,
+                zone: self.job.zone.name().to_owned(),
+            };
+            let plan = engine.plan_on(cores, model, params).await?;
+            plans.push(Ordered { plan, order: Order::Table(serde_json::to_string(&order)?) });
+        }
+        let reports = elsewhere.run(model.name, plans).await;
+        let reports = reports.with_context(|| format!("cannot write {}", model.name))?;
+        let files = slices.iter().zip(&reports);
+        let files = files.map(|((_, partitions), reports)| write::reported(reports, partitions));
+        Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// A run's files have its id, in every table and partition.
+    fn file_name(&self) -> String {
+        format!("part-{}", self.request.run_id)
+    }
+
     /// Writes rows to the files of some partitions, in a separate task.
-    pub async fn write(
+    async fn write(
         &self,
         model: &'static Model,
         rows: SendableRecordBatchStream,
         partitions: Vec<Partition>,
     ) -> Result<Vec<NewFile>> {
         let folder = self.warehouse.folder(model);
-        // A run's files have its id, in every table and partition.
-        let file_name = format!("part-{}", self.request.run_id);
+        let file_name = self.file_name();
         let zone = self.job.zone;
         let written = SpawnedTask::spawn(async move {
             write::table(rows, model, &folder, &file_name, &partitions, zone).await
@@ -186,8 +241,10 @@ impl Workspace<'_> {
         rows.div_ceil(rows_each).max(1).next_multiple_of(self.cores() as u64) as i64
     }
 
+    /// Of all who work together.
     pub fn cores(&self) -> usize {
-        self.request.tuning.partitions.max(1)
+        let here = self.request.tuning.partitions;
+        self.engine.elsewhere().map_or(here, |elsewhere| elsewhere.cores()).max(1)
     }
 
     /// The wanted dates of a range, as ranges.

@@ -45,6 +45,9 @@ const LOG_TAG: &str = "lookback.log";
 const DIGEST_TAG: &str = "lookback.digest";
 const ROWS_TAG: &str = "lookback.rows";
 
+/// The folder below the root for temporary tables that several processes share. It is in no table.
+pub const SCRATCH: &str = "_lookback/scratch";
+
 /// The number of versions from one checkpoint to the next.
 const CHECKPOINT_INTERVAL: u64 = 10;
 

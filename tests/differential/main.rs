@@ -139,6 +139,7 @@ async fn run_dates(
         rebuild: Rebuild::Changed,
         pace: Pace::default(),
         sql_overrides: SqlOverrides::new(),
+        elsewhere: None,
     };
     run::run(job, &request, &Progress::default(), std::future::pending()).await?;
     Ok(())

@@ -273,6 +273,7 @@ pub fn request(selection: DateSelection, rebuild: Rebuild, sql_overrides: SqlOve
         rebuild,
         pace: PACE,
         sql_overrides,
+        elsewhere: None,
     }
 }
 

@@ -14,25 +14,34 @@ mod sort_key;
 mod texts;
 mod to_timestamp;
 
-use datafusion::prelude::SessionContext;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
 pub use records::raw_record;
 pub use texts::{is_bad_text, readable, readable_type, text_of, uuid_text, uuids};
 
-/// Registers the functions in a session.
-pub fn register(session: &SessionContext) {
-    session.register_udf(hash64::hash64());
-    session.register_udf(local_date::local_date());
-    session.register_udf(records::json_text());
-    session.register_udf(records::raw_record());
-    session.register_udf(records::with_columns());
-    session.register_udf(records::with_reading());
-    session.register_udf(row_key::row_key());
-    session.register_udf(sort_key::sort_key());
-    session.register_udf(texts::is_bad_text());
-    session.register_udf(texts::readable());
-    session.register_udf(texts::text_of());
-    session.register_udf(texts::uuid_text());
-    to_timestamp::register(session);
-    session.register_udaf(duplicated_values::duplicated_values());
-    session.register_udwf(running_count::running_count());
+/// Registers the functions in a session. Errors: the session takes none.
+pub fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
+    let functions = [
+        hash64::hash64(),
+        local_date::local_date(),
+        records::json_text(),
+        records::raw_record(),
+        records::with_columns(),
+        records::with_reading(),
+        row_key::row_key(),
+        sort_key::sort_key(),
+        texts::is_bad_text(),
+        texts::readable(),
+        texts::text_of(),
+        texts::uuid_text(),
+    ];
+    for function in functions {
+        session.register_udf(Arc::new(function))?;
+    }
+    to_timestamp::register(session)?;
+    session.register_udaf(Arc::new(duplicated_values::duplicated_values()))?;
+    session.register_udwf(Arc::new(running_count::running_count()))?;
+    Ok(())
 }

@@ -10,7 +10,6 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
-use datafusion::prelude::SessionContext;
 
 const NAMES: [&str; 5] = [
     "to_timestamp",
@@ -21,12 +20,13 @@ const NAMES: [&str; 5] = [
 ];
 
 /// Puts them in place of the session's.
-pub fn register(session: &SessionContext) {
+pub fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     for name in NAMES {
         if let Ok(inner) = session.udf(name) {
-            session.register_udf(InZone { inner }.into());
+            session.register_udf(Arc::new(InZone { inner }.into()))?;
         }
     }
+    Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -3,6 +3,7 @@
 //! Each is written once, read once or twice, and dropped, so its layout serves speed alone.
 
 mod folder;
+mod object;
 mod table;
 mod writer;
 
@@ -15,6 +16,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 
 use folder::Folder;
+pub use object::{PartReport, ScratchOrder, write_objects};
 pub use table::ScratchTable;
 pub use writer::Part;
 use writer::write;

@@ -1,5 +1,6 @@
 //! A temporary table for queries.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,15 +98,25 @@ impl TableProvider for ScratchTable {
         };
         let mut held: Vec<RecordBatch> = Vec::new();
         let mut files: Vec<DataFile> = Vec::new();
+        let mut objects: BTreeMap<ObjectStoreUrl, Vec<DataFile>> = BTreeMap::new();
         let parts: Vec<Part> = self.parts().iter().filter(may_match).cloned().collect();
         for part in parts {
             match &part.content {
                 Content::Memory(batches, _) => held.extend(batches.iter().cloned()),
-                Content::File(path) => files.push(data_file(path, part.rows)?),
+                Content::File(path) => {
+                    let size = std::fs::metadata(path.as_ref())?.len();
+                    files.push(data_file(local_path(path)?, size, part.rows));
+                }
+                Content::Object(object) => {
+                    let store = object.location.store_url();
+                    let store = store.map_err(|error| DataFusionError::External(error.into()))?;
+                    let path = object.location.path().clone();
+                    objects.entry(store).or_default().push(data_file(path, object.size, part.rows));
+                }
             }
         }
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        if !held.is_empty() || files.is_empty() {
+        if !held.is_empty() || (files.is_empty() && objects.is_empty()) {
             let partitions = in_even_runs(held, state.config().target_partitions());
             plans.push(MemorySourceConfig::try_new_exec(
                 &partitions,
@@ -114,7 +125,9 @@ impl TableProvider for ScratchTable {
             )?);
         }
         if !files.is_empty() {
-            let store = ObjectStoreUrl::local_filesystem();
+            objects.entry(ObjectStoreUrl::local_filesystem()).or_default().extend(files);
+        }
+        for (store, files) in objects {
             let files = ParquetTable::new(store, self.schema.clone(), None, files);
             plans.push(files.scan(state, projection, filters, limit).await?);
         }
@@ -125,17 +138,21 @@ impl TableProvider for ScratchTable {
     }
 }
 
-fn data_file(path: &FilePath, rows: u64) -> Result<DataFile> {
+fn local_path(path: &FilePath) -> Result<Path> {
     let external = |error: object_store::path::Error| DataFusionError::External(Box::new(error));
-    Ok(DataFile {
+    Path::from_absolute_path(path).map_err(external)
+}
+
+fn data_file(path: Path, size: u64, rows: u64) -> DataFile {
+    DataFile {
         only: None,
         is_read: true,
-        path: Path::from_absolute_path(path).map_err(external)?,
-        size: std::fs::metadata(path)?.len(),
+        path,
+        size,
         partition: None,
         rows: Some(rows),
         bounds: Bounds::new(),
-    })
+    }
 }
 
 /// Groups batches, in order, into so many partitions of about equally many rows.

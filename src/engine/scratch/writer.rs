@@ -21,6 +21,7 @@ use parquet::schema::types::ColumnPath;
 use tempfile::TempPath;
 
 use super::Writing;
+use super::object::Object;
 use crate::engine::parquet_table::Constants;
 use crate::progress::tick;
 
@@ -39,6 +40,8 @@ pub enum Content {
     Memory(Vec<RecordBatch>, Arc<MemoryReservation>),
     /// Removed when its last reader is done.
     File(Arc<TempPath>),
+    /// In a folder that other processes read, too. Removed when its last reader is done.
+    Object(Arc<Object>),
 }
 
 impl Part {
@@ -46,12 +49,12 @@ impl Part {
     pub fn held_bytes(&self) -> usize {
         match &self.content {
             Content::Memory(_, reservation) => reservation.size(),
-            Content::File(_) => 0,
+            Content::File(_) | Content::Object(_) => 0,
         }
     }
 
     pub fn is_file(&self) -> bool {
-        matches!(self.content, Content::File(_))
+        !matches!(self.content, Content::Memory(..))
     }
 }
 
@@ -91,7 +94,10 @@ pub(super) async fn write(
 
 /// The rows of each value of the split column, with the value as a number. All rows where there is
 /// no split column.
-fn by_value(batch: RecordBatch, split: Option<&str>) -> Result<Vec<(Option<i32>, RecordBatch)>> {
+pub(super) fn by_value(
+    batch: RecordBatch,
+    split: Option<&str>,
+) -> Result<Vec<(Option<i32>, RecordBatch)>> {
     let Some(split) = split else { return Ok(vec![(None, compact(&batch)?)]) };
     let column = batch.column_by_name(split).context("no column to split by")?;
     anyhow::ensure!(column.null_count() == 0, "{split} is null");
@@ -200,7 +206,7 @@ impl PartBuilder {
 
 /// Row groups are small and store the range of their dates and numbers, so that a query for a date
 /// or a bucket reads few of them. There are no dictionaries: they cost more time than they save.
-fn file_properties(schema: &SchemaRef) -> WriterProperties {
+pub(super) fn file_properties(schema: &SchemaRef) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)
         .set_dictionary_enabled(false)
@@ -216,7 +222,7 @@ fn file_properties(schema: &SchemaRef) -> WriterProperties {
 }
 
 /// The date, number and boolean columns with one value in the whole batch. The batch has rows.
-fn constants_of(batch: &RecordBatch) -> Constants {
+pub(super) fn constants_of(batch: &RecordBatch) -> Constants {
     let mut constants = Constants::new();
     let schema = batch.schema();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {

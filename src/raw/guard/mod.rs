@@ -10,7 +10,7 @@ mod plain;
 mod thrift;
 
 pub(super) use footer::rows;
-pub(super) use pages::readers;
+pub use pages::readers;
 pub use plain::{has_encrypted_columns, mended};
 pub(super) use plain::{plain, uuids, without_values};
 pub(super) use thrift::{STRUCT, Thrift};

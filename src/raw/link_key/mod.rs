@@ -2,12 +2,16 @@
 
 mod linear;
 
-use std::sync::Arc;
+use std::iter;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, StringViewArray, StringViewBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{Result as EngineResult, exec_err};
-use datafusion::logical_expr::{ColumnarValue, Expr, Volatility, create_udf};
+use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+};
 use regex::Regex;
 use regex_automata::dfa::onepass;
 use regex_automata::nfa::thompson::NFA;
@@ -21,17 +25,65 @@ use linear::LinearPattern;
 /// The key of the promotion link that a URL names, as an expression on the column `url` (text in,
 /// text out). See [`LinkFormats::keys`].
 pub fn link_key(formats: &[Regex], url: Expr) -> Expr {
-    let formats = LinkFormats::new(formats);
-    let keys = move |arguments: &[ColumnarValue]| -> EngineResult<ColumnarValue> {
-        let [ColumnarValue::Array(urls)] = arguments else {
+    let formats = formats.iter().map(|format| lit(format.as_str()));
+    link_key_function().call(iter::once(url).chain(formats).collect())
+}
+
+/// `link_key(url, format, …)`. The formats are texts, so that the function has its name alone and can
+/// run in any process.
+pub fn link_key_function() -> ScalarUDF {
+    ScalarUDF::from(LinkKey { signature: Signature::variadic_any(Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct LinkKey {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for LinkKey {
+    fn name(&self) -> &str {
+        "link_key"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let Some((ColumnarValue::Array(urls), formats)) = arguments.args.split_first() else {
             return exec_err!("link_key wants a column of URLs");
         };
+        let mut texts = Vec::new();
+        for format in formats {
+            match format {
+                ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) => texts.push(text.clone()),
+                _ => return exec_err!("link_key wants formats that are texts"),
+            }
+        }
+        let formats = compiled(texts)?;
+        let urls = cast(urls, &DataType::Utf8View)?;
         Ok(ColumnarValue::Array(Arc::new(formats.keys(urls.as_string_view()))))
-    };
-    let text = DataType::Utf8View;
-    let function =
-        create_udf("link_key", vec![text.clone()], text, Volatility::Immutable, Arc::new(keys));
-    function.call(vec![url])
+    }
+}
+
+/// The formats, compiled once for all batches of a job's URLs.
+fn compiled(formats: Vec<String>) -> EngineResult<Arc<LinkFormats>> {
+    static LAST: Mutex<Option<(Vec<String>, Arc<LinkFormats>)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, compiled)) = last.as_ref()
+        && *known == formats
+    {
+        return Ok(compiled.clone());
+    }
+    let parsed: Result<Vec<Regex>, _> = formats.iter().map(|format| Regex::new(format)).collect();
+    let parsed = parsed.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let compiled = Arc::new(LinkFormats::new(&parsed));
+    *last = Some((formats, compiled.clone()));
+    Ok(compiled)
 }
 
 /// A job's link formats, compiled for matching many URLs.

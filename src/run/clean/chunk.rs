@@ -16,7 +16,7 @@ use super::{Chunk, Cleaned};
 use crate::audit;
 use crate::days;
 use crate::engine::parquet_table::Constants;
-use crate::engine::{Engine, Params, timed};
+use crate::engine::{Engine, Params};
 use crate::job::Job;
 use crate::model;
 use crate::raw::{self, Log, RawLog};
@@ -209,7 +209,7 @@ impl<'a> Cleaning<'a> {
         let rejected = checked.filter(not(col("is_accepted")).and(is_of).and(is_read))?;
         let rejected = rejected.select(vec![col("row_at"), is_whole.alias("is_whole")])?;
         let mut rows: Vec<(i64, bool)> = Vec::new();
-        for batch in rejected.collect().await? {
+        for batch in self.engine.rows_of("rejected rows", rejected).await? {
             let places = batch.column(0).as_primitive::<Int64Type>().values();
             let is_whole = batch.column(1).as_boolean().values();
             rows.extend(places.iter().copied().zip(is_whole));
@@ -258,8 +258,8 @@ impl<'a> Cleaning<'a> {
         let log = self.chunk.log.name();
         let partition = |dt: &NaiveDate| Partition { date: *dt, log: Some(log.to_owned()) };
         let partitions: Vec<Partition> = dates.iter().map(partition).collect();
-        let rows = self.engine.stream_on(1, rejects, params).await?;
-        timed(rejects.name, self.workspace.write(rejects, rows, partitions)).await
+        let slice = (params.clone(), partitions);
+        self.workspace.write_slices(&self.engine, rejects, vec![slice]).await
     }
 
     fn params(&self, first: NaiveDate, last: NaiveDate) -> Params {

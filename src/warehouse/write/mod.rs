@@ -2,6 +2,7 @@
 
 mod digest;
 mod file;
+mod order;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::engine::parquet_table::Bounds;
 use crate::location::Location;
 use crate::model::Model;
 use file::{OpenFile, Target};
+pub use order::{FileReport, TableOrder, as_ordered, reported};
 pub use upload::Upload;
 
 /// A file that was written for a table and is not yet part of it.

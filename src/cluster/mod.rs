@@ -1,0 +1,241 @@
+//! A run on several machines: the driver plans, checks and commits; workers read, compute and write.
+//!
+//! The engine between them is the published one, `datafusion-distributed`. It has no retries: a plan
+//! that a lost worker took down runs again here, on the workers that are left. Refuses to know what a
+//! plan is for. No rows of a table pass through the driver, and credentials never travel.
+
+mod channels;
+mod codec;
+mod roster;
+mod sent;
+mod watch;
+pub mod worker;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use async_trait::async_trait;
+use datafusion::common::DataFusionError;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use futures::TryStreamExt;
+
+pub use channels::Tls;
+use roster::{Member, Roster};
+use sent::Sender;
+use watch::Watch;
+use write::WriteExec;
+
+use crate::engine::elsewhere::{Elsewhere, Ordered};
+use crate::location::Location;
+use crate::progress::tick;
+
+/// How often a plan runs, if workers are lost meanwhile.
+const ATTEMPTS: u32 = 4;
+
+/// How many plans for each core go into one query. If a worker is lost, these run again.
+const PLANS_EACH: usize = 2;
+
+/// Who works on a run, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `host:port` of each worker. A name may stand for several.
+    pub workers: Vec<String>,
+    /// With fewer workers the run ends.
+    pub min_workers: usize,
+    /// Bytes of files that are worth a partition, and so perhaps a machine, of their own.
+    pub piece: usize,
+    pub tls: Option<Tls>,
+}
+
+/// The workers of one run.
+pub struct Cluster {
+    roster: Arc<Roster>,
+    sender: Sender,
+    scratch: Location,
+    /// The folder in which each run has its scratch folder.
+    all_scratch: Location,
+    cores_each: usize,
+    cores: usize,
+    piece: usize,
+    _watch: Watch,
+}
+
+/// Hides channels and stores.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster of {} cores", self.cores)
+    }
+}
+
+impl Cluster {
+    /// Asks the workers who they are. `root` is that of the warehouse. Errors: too few answer that are
+    /// of this version.
+    pub async fn muster(settings: &Settings, root: &Location, run_id: &str) -> Result<Cluster> {
+        let roster = Arc::new(Roster::new(settings)?);
+        let members = roster.muster().await?;
+        let cores_each = members.iter().map(|member| member.cores).min().unwrap_or(1);
+        // On one core a plan would have nothing to divide.
+        let cores_each = cores_each.max(2);
+        let cores = members.iter().map(|member| member.cores).sum();
+        tracing::info!("{} workers with {cores} cores: {}", members.len(), names(&members));
+        let all_scratch = root.child(crate::warehouse::SCRATCH);
+        let piece = settings.piece.max(1);
+        Ok(Cluster {
+            sender: Sender::new(roster.clone(), run_id, cores_each, piece)?,
+            _watch: Watch::over(roster.clone()),
+            scratch: all_scratch.child(run_id),
+            all_scratch,
+            cores_each,
+            cores,
+            piece,
+            roster,
+        })
+    }
+
+    /// Runs plans as one query, again if a worker is lost. `plan` makes the query of an attempt.
+    async fn attempt(
+        &self,
+        what: &str,
+        plan: impl Fn(u32) -> Result<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut attempt = 0;
+        loop {
+            let before = self.roster.members()?;
+            let begun = Instant::now();
+            let error = match self.run_once(plan(attempt)?).await {
+                Ok(rows) => {
+                    tracing::debug!(what, seconds = begun.elapsed().as_secs_f64(), "ran elsewhere");
+                    return Ok(rows);
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            // Whether it was the plan or a worker is asked of the workers.
+            let now = self.roster.muster().await.context(format!("{what} failed: {error:#}"))?;
+            let lost: Vec<Member> =
+                before.into_iter().filter(|member| !now.contains(member)).collect();
+            let is_of_network = !lost.is_empty() || is_of_network(&error);
+            if attempt == ATTEMPTS || !is_of_network {
+                return Err(error);
+            }
+            let why = match lost.is_empty() {
+                true => "a connection to a worker broke".to_owned(),
+                false => format!("lost {}", names(&lost)),
+            };
+            tracing::warn!("{why}; {what} runs again on {}", names(&now));
+            tracing::debug!(what, "{error:#}");
+            tick();
+        }
+    }
+
+    async fn run_once(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+        let mut stream = self.sender.send(plan).await?;
+        let mut rows = Vec::new();
+        while let Some(batch) = stream.try_next().await? {
+            tick();
+            rows.push(batch);
+        }
+        Ok(rows)
+    }
+
+    async fn run_together(&self, what: &str, plans: &[Ordered]) -> Result<Vec<Vec<String>>> {
+        let query = |attempt| -> Result<Arc<dyn ExecutionPlan>> {
+            let mut sinks: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+            for (number, Ordered { plan, order }) in plans.iter().enumerate() {
+                sinks.push(Arc::new(WriteExec::on(plan.clone(), order, number, attempt)?));
+            }
+            together(sinks)
+        };
+        let mut reports: Vec<Vec<((u64, u64), String)>> = vec![Vec::new(); plans.len()];
+        for batch in self.attempt(what, query).await? {
+            let column = |at: usize| batch.column(at).as_primitive::<UInt64Type>().values();
+            let texts = batch.column(3).as_string::<i32>();
+            for row in 0..batch.num_rows() {
+                let number = usize::try_from(column(0)[row])?;
+                let of = reports.get_mut(number).context("a report on an unknown plan")?;
+                of.push(((column(1)[row], column(2)[row]), texts.value(row).to_owned()));
+            }
+        }
+        let in_order = |mut of: Vec<((u64, u64), String)>| {
+            // Stable: of one partition they are in their order.
+            of.sort_by_key(|(place, _)| *place);
+            of.into_iter().map(|(_, report)| report).collect()
+        };
+        Ok(reports.into_iter().map(in_order).collect())
+    }
+}
+
+#[async_trait]
+impl Elsewhere for Cluster {
+    fn cores_each(&self) -> usize {
+        self.cores_each
+    }
+
+    fn cores(&self) -> usize {
+        self.cores
+    }
+
+    fn piece(&self) -> usize {
+        self.piece
+    }
+
+    fn scratch(&self) -> &Location {
+        &self.scratch
+    }
+
+    async fn run(&self, what: &str, plans: Vec<Ordered>) -> Result<Vec<Vec<String>>> {
+        let mut reports = Vec::new();
+        for plans in plans.chunks(self.cores.max(1) * PLANS_EACH) {
+            reports.extend(self.run_together(what, plans).await?);
+        }
+        Ok(reports)
+    }
+
+    async fn collect(&self, what: &str, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+        self.attempt(what, |_| together(vec![plan.clone()])).await
+    }
+
+    async fn begin(&self) -> Result<()> {
+        self.all_scratch.remove_all().await
+    }
+
+    async fn end(&self) {
+        if let Err(error) = self.scratch.remove_all().await {
+            tracing::debug!("{}: left behind: {error:#}", self.scratch);
+        }
+    }
+}
+
+/// One plan of several. A single one has an empty companion: without, it would run in the driver.
+fn together(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    ensure!(!plans.is_empty(), "no plan to run");
+    if plans.len() == 1 {
+        plans.push(Arc::new(EmptyExec::new(plans[0].schema())));
+    }
+    Ok(UnionExec::try_new(plans)?)
+}
+
+/// Whether an error says that a process could not be reached.
+fn is_of_network(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<tonic::Status>()
+            || cause.is::<tonic::transport::Error>()
+            || cause.downcast_ref::<DataFusionError>().is_some_and(|error| {
+                matches!(error.find_root(), DataFusionError::External(cause)
+                    if cause.is::<tonic::Status>() || cause.is::<tonic::transport::Error>())
+            })
+    })
+}
+
+fn names(members: &[Member]) -> String {
+    let names: Vec<&str> = members.iter().map(|member| member.url.as_str()).collect();
+    let names = names.join(", ");
+    names.replace("http://", "").replace("https://", "").replace('/', "")
+}

@@ -1,0 +1,158 @@
+//! Which workers there are: those that answer, are of this version, and have not been replaced.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use datafusion::common::DataFusionError;
+use datafusion_distributed::{GetWorkerInfoRequest, WorkerResolver};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use url::Url;
+
+use super::Settings;
+use super::channels::Channels;
+use crate::progress::tick;
+use crate::version;
+
+/// How long a worker may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The program, see [`program`].
+    pub program: String,
+    pub cores: usize,
+    /// Another one after each start.
+    pub instance: String,
+}
+
+/// The program and its commit. Plans travel between equal programs only.
+pub fn program() -> String {
+    version::long().replace('\n', ", ")
+}
+
+/// A worker that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub url: Url,
+    pub cores: usize,
+    pub instance: String,
+}
+
+/// The workers of a run.
+pub struct Roster {
+    workers: Vec<String>,
+    least: usize,
+    pub channels: Channels,
+    members: Mutex<Vec<Member>>,
+}
+
+impl Roster {
+    /// Errors: certificates that cannot be read.
+    pub fn new(settings: &Settings) -> Result<Roster> {
+        let channels = Channels::new(settings.tls.as_ref())?;
+        let (workers, least) = (settings.workers.clone(), settings.min_workers.max(1));
+        Ok(Roster { workers, least, channels, members: Mutex::default() })
+    }
+
+    /// The workers that answered last. Errors: too few.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ensure!(members.len() >= self.least, "{} workers are left", members.len());
+        Ok(members)
+    }
+
+    /// Asks all workers, also those that were lost before. Errors: too few answer that are of this
+    /// version; the error says what each did instead.
+    pub async fn muster(&self) -> Result<Vec<Member>> {
+        let (urls, mut troubles) = self.resolve().await;
+        let asked = join_all(urls.into_iter().map(async |url| {
+            let asked = timeout(PATIENCE, self.ask(&url)).await;
+            let asked = asked.context("does not answer").flatten();
+            asked.map_err(|error| format!("{}: {error:#}", address(&url)))
+        }));
+        let mut members: Vec<Member> = Vec::new();
+        for asked in asked.await {
+            match asked {
+                // Two names may stand for one worker.
+                Ok(member) if members.iter().any(|known| known.instance == member.instance) => {}
+                Ok(member) => members.push(member),
+                Err(trouble) => troubles.push(trouble),
+            }
+        }
+        tick();
+        troubles.iter().for_each(|trouble| tracing::warn!("worker {trouble}"));
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members.clone();
+        if members.len() < self.least {
+            let (found, wanted) = (members.len(), self.least);
+            let why: String = troubles.iter().map(|trouble| format!("\n  {trouble}")).collect();
+            bail!("{found} of at least {wanted} workers are there, so nothing runs{why}");
+        }
+        Ok(members)
+    }
+
+    /// The URLs of all workers. A name that stands for several machines is one URL each.
+    async fn resolve(&self) -> (BTreeSet<Url>, Vec<String>) {
+        let (mut urls, mut troubles) = (BTreeSet::new(), Vec::new());
+        let scheme = self.channels.scheme();
+        for worker in &self.workers {
+            let found = match tokio::net::lookup_host(worker.as_str()).await {
+                Ok(found) => found.collect::<BTreeSet<_>>(),
+                Err(error) => {
+                    troubles.push(format!("{worker}: {error}"));
+                    continue;
+                }
+            };
+            let hosts = match found.len() {
+                1 => vec![worker.clone()],
+                _ => found.iter().map(ToString::to_string).collect(),
+            };
+            for host in hosts {
+                match Url::parse(&format!("{scheme}://{host}")) {
+                    Ok(url) => _ = urls.insert(url),
+                    Err(error) => troubles.push(format!("{host}: {error}")),
+                }
+            }
+        }
+        (urls, troubles)
+    }
+
+    async fn ask(&self, url: &Url) -> Result<Member> {
+        let info = self.channels.client(url)?.get_worker_info(GetWorkerInfoRequest {}).await;
+        let info = info.map_err(|error| anyhow::anyhow!("is not reached: {}", cause(&error)))?;
+        let about: Introduction =
+            serde_json::from_str(&info.version).context("is no lookback worker")?;
+        let ours = program();
+        ensure!(about.program == ours, "is {}, and this is {ours}", about.program);
+        Ok(Member { url: url.clone(), cores: about.cores.max(1), instance: about.instance })
+    }
+}
+
+/// The last cause of an error, which says most.
+fn cause(error: &DataFusionError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+pub fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The workers for the engine's planner.
+pub struct Answering(pub std::sync::Arc<Roster>);
+
+impl WorkerResolver for Answering {
+    fn get_urls(&self) -> Result<Vec<Url>, DataFusionError> {
+        let members = self.0.members();
+        let members = members.map_err(|error| DataFusionError::External(error.into()))?;
+        Ok(members.into_iter().map(|member| member.url).collect())
+    }
+}

@@ -1,0 +1,191 @@
+//! `lookback worker`: runs parts of queries that drivers send. It has no state but what a run's parts
+//! share while the run goes on.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use datafusion::common::{DataFusionError, Result as EngineResult};
+use datafusion::execution::SessionState;
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion_distributed::grpc::{
+    GetClusterWorkersRequest, GetClusterWorkersResponse, GetTaskProgressRequest,
+    GetTaskProgressResponse, ObservabilityService, ObservabilityServiceServer, PingRequest,
+    PingResponse, TaskProgress, TaskStatus,
+};
+use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use object_store::ObjectStore;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use url::Url;
+
+use super::channels::{Channels, GIVEN_UP, KEEP_ALIVE, Tls};
+use super::codec::Codec;
+use super::roster::{Introduction, program};
+use super::sent::RUN;
+use super::write::writing;
+use crate::engine::{self, Tuning};
+use crate::location::{Location, StoreSettings, Stores};
+use crate::progress::ticks;
+use crate::raw;
+
+/// Runs whose files are kept in memory at once.
+const RUNS: usize = 2;
+
+/// Where a worker listens, and how it works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub cores: usize,
+    pub tls: Option<Tls>,
+}
+
+/// Serves until `until` ends. `listening` is told the address. Errors: the address is taken;
+/// certificates that cannot be read.
+pub async fn serve(
+    settings: &Settings,
+    listening: impl FnOnce(SocketAddr),
+    until: impl Future<Output = ()>,
+) -> Result<()> {
+    let Settings { listen, cores, tls } = settings;
+    let about = Introduction {
+        program: program(),
+        cores: *cores,
+        instance: uuid::Uuid::now_v7().to_string(),
+    };
+    let desk = Arc::new(Desk {
+        runs: Mutex::default(),
+        channels: Channels::new(tls.as_ref())?,
+        cores: *cores,
+    });
+    let sessions = move |query: WorkerQueryContext| {
+        let desk = desk.clone();
+        async move { desk.session(query) }
+    };
+    let worker =
+        Worker::from_session_builder(sessions).with_version(serde_json::to_string(&about)?);
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(GIVEN_UP))
+        .http2_adaptive_window(Some(true));
+    if let Some(tls) = tls {
+        server = server.tls_config(tls.server()?)?;
+    }
+    listening(address);
+    server
+        .add_service(worker.into_worker_server())
+        .add_service(ObservabilityServiceServer::new(Observed))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), until)
+        .await?;
+    Ok(())
+}
+
+/// Makes the sessions of queries. Those of one run share what was read.
+struct Desk {
+    runs: Mutex<VecDeque<(String, Run)>>,
+    channels: Channels,
+    cores: usize,
+}
+
+/// What the parts of one run share: files of another run may have changed since.
+#[derive(Clone)]
+struct Run {
+    stores: Stores,
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl Desk {
+    fn session(&self, query: WorkerQueryContext) -> EngineResult<SessionState> {
+        let run = query.headers.get(RUN).and_then(|run| run.to_str().ok()).unwrap_or_default();
+        let run = self.run(run)?;
+        let builder = query
+            .builder
+            .with_runtime_env(run.runtime)
+            .with_distributed_user_codec(Codec { stores: run.stores })
+            .with_distributed_channel_resolver(self.channels.clone());
+        let tuning = Tuning { partitions: self.cores, ..Tuning::default() };
+        engine::session_of_a_worker(builder, &tuning, raw::link_key_function())
+    }
+
+    fn run(&self, id: &str) -> EngineResult<Run> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, run)) = runs.iter().find(|(known, _)| known == id) {
+            return Ok(run.clone());
+        }
+        let stores = Stores::new(StoreSettings::default());
+        let registry = Arc::new(Registry(stores.clone()));
+        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(registry).build_arc()?;
+        let run = Run { stores, runtime };
+        runs.push_back((id.to_owned(), run.clone()));
+        if runs.len() > RUNS {
+            runs.pop_front();
+        }
+        Ok(run)
+    }
+}
+
+/// Stores with the credentials of this process, made when they are first asked for.
+struct Registry(Stores);
+
+/// Hides the stores.
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
+impl ObjectStoreRegistry for Registry {
+    fn register_store(&self, _: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        Some(store)
+    }
+
+    fn deregister_store(&self, url: &Url) -> EngineResult<Arc<dyn ObjectStore>> {
+        self.get_store(url)
+    }
+
+    fn get_store(&self, url: &Url) -> EngineResult<Arc<dyn ObjectStore>> {
+        let text = if url.scheme() == "file" { "file:///" } else { url.as_str() };
+        let location = Location::parse_in(&self.0, text, Path::new("/"));
+        let location = location.map_err(|error| DataFusionError::External(error.into()))?;
+        Ok(location.store().clone())
+    }
+}
+
+/// Tells drivers that work goes on. The first task is the worker itself: its rows count all progress
+/// in this process. The others are plans that write.
+struct Observed;
+
+#[async_trait]
+impl ObservabilityService for Observed {
+    async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
+        Ok(Response::new(PingResponse { value: 1 }))
+    }
+
+    async fn get_task_progress(
+        &self,
+        _: Request<GetTaskProgressRequest>,
+    ) -> Result<Response<GetTaskProgressResponse>, Status> {
+        let status = TaskStatus::Running as i32;
+        let task = |output_rows| TaskProgress { task_key: None, status, output_rows };
+        let mut tasks = vec![task(ticks())];
+        tasks.extend((0..writing()).map(|_| task(0)));
+        Ok(Response::new(GetTaskProgressResponse { tasks, worker_metrics: None }))
+    }
+
+    async fn get_cluster_workers(
+        &self,
+        _: Request<GetClusterWorkersRequest>,
+    ) -> Result<Response<GetClusterWorkersResponse>, Status> {
+        Err(Status::unimplemented("workers do not know each other"))
+    }
+}

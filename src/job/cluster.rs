@@ -1,0 +1,54 @@
+//! Who works on a job's runs, if not one machine.
+
+use std::path::PathBuf;
+
+use super::Reader;
+
+const SECTION: &str = "cluster";
+
+/// The workers of a job, as its file or the arguments name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// `host:port` of each. Empty: this process does the work.
+    pub workers: Vec<String>,
+    /// With fewer workers a run ends.
+    pub min_workers: usize,
+    /// Bytes of files that are worth a partition of their own.
+    pub piece: usize,
+    pub tls: TlsFiles,
+}
+
+/// Files with certificates in PEM, for driver and workers alike. All or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Of the authority.
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// The name in the workers' certificates, where it is not the host.
+    pub name: Option<String>,
+}
+
+/// Takes the section out of the job file. Complaints go to the reader.
+pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
+    let workers = reader.texts(SECTION, "workers").unwrap_or_default();
+    let min_workers = reader.number(SECTION, "min_workers", 1, 1..=10_000).unwrap_or(1);
+    let piece = reader.number(SECTION, "piece_mb", 16, 0..=1 << 20).unwrap_or(16);
+    let mut file = |key: &str| {
+        let typed = reader.optional_text(SECTION, key)?;
+        Some(reader.folder.join(typed))
+    };
+    let (ca, cert, key) = (file("tls_ca"), file("tls_cert"), file("tls_key"));
+    let tls = TlsFiles { ca, cert, key, name: reader.optional_text(SECTION, "tls_name") };
+    if !workers.is_empty() && !cfg!(feature = "cluster") {
+        let trouble = "name other machines, and this program was built without the feature cluster: \
+                       `cargo install --features cluster`, or leave them out";
+        reader.complain::<()>(SECTION, "workers", trouble);
+    }
+    ClusterSettings {
+        workers,
+        min_workers: usize::try_from(min_workers).unwrap_or(1),
+        piece: usize::try_from(piece << 20).unwrap_or(usize::MAX),
+        tls,
+    }
+}

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import cluster_model
@@ -23,7 +24,7 @@ import hosts
 import report
 import request_log
 from bucket import Bucket, credentials
-from fleet import Fleet, with_piece
+from fleet import Failed, Fleet, with_piece
 from measure import HERE, apart, say
 from tables import TABLES, table_files
 from worlds import ONE_DAY, demo_world
@@ -114,7 +115,11 @@ def on_disk(arguments, place, keep):
                           lambda fleet=fleet: place.night(fleet, "night", piece=1)))
         try:
             for work, call in works:
-                root, run = call()
+                try:
+                    root, run = call()
+                except Failed as failed:
+                    keep(work, place.world, count, failed)
+                    continue
                 keep(work, place.world, count, run)
                 work = work.split(",")[0]
                 rows[work] = ensure_same_rows(rows[work], root, f"{work} on {count} workers")
@@ -138,6 +143,8 @@ def long_night(arguments, keep):
     fleet = fleet_of(arguments, 2)
     try:
         keep("night, pieces of 1 MB", world, 2, place.night(fleet, "night", piece=1)[1])
+    except Failed as failed:
+        keep("night, pieces of 1 MB", world, 2, failed)
     finally:
         if fleet.hosts:
             fleet.hosts.close()
@@ -167,7 +174,11 @@ def on_store(arguments, world, line, count, temp, keep):
                  ("night", ["run", job, "--date", world.last])]
         for work, words in works:
             pace.set()
-            run = fleet.run(*words)
+            try:
+                run = fleet.run(*words)
+            except Failed as failed:
+                keep(f"{work} on S3", world, count, failed, line)
+                break
             requests = pace.requests()
             run["store"] = request_log.figures(requests)
             run["store of"] = cluster_report.by_kind(requests)
@@ -183,8 +194,12 @@ def on_hosts(arguments, place, line, keep):
     """Two workers on hosts of their own, and a disk that all see."""
     fleet = fleet_of(arguments, 2, line)
     try:
-        for work, (root, run) in [("backfill", place.backfill(fleet, "hosts")),
-                                  ("night", place.night(fleet, "hosts-night"))]:
+        for work, call in [("backfill", place.backfill), ("night", place.night)]:
+            try:
+                root, run = call(fleet, f"hosts-{work}")
+            except Failed as failed:
+                keep(f"{work} on a shared disk", place.world, 2, failed, line)
+                continue
             run["round trip"] = fleet.round_trip
             keep(f"{work} on a shared disk", place.world, 2, run, line)
             shutil.rmtree(root)
@@ -196,6 +211,8 @@ def main():
     arguments = parse_arguments()
     if arguments.again:
         told = json.loads(arguments.again.read_text())
+        if arguments.note:
+            told["circumstances"]["seen besides"] = arguments.note
         return write(arguments, told["circumstances"], told["measurements"])
     measure(arguments)
 
@@ -213,14 +230,20 @@ def measure(arguments):
     worlds = [demo_world(arguments, "world", arguments.days, clicks, clicks // 20)
               for clicks in arguments.clicks_per_day]
     facts = report.circumstances(arguments, worlds[-1], "cluster.py")
+    facts["program"] = subprocess.run([arguments.binary, "--version"], capture_output=True,
+                                      text=True, check=True).stdout.splitlines()[0]
     measurements = []
+    # For --again, should this run not end.
+    so_far = arguments.cache / "cluster-so-far.json"
 
     def keep(work, world, count, run, line=None):
         clicks = int(world.folder.name.split("-")[2])
         days = int(world.folder.name.split("-")[1])
-        measurements.append({"work": work, "clicks a day": clicks, "days": days,
-                             "workers": count, "line": line, **run})
-        say(cluster_report.said(measurements[-1]))
+        about = {"work": work, "clicks a day": clicks, "days": days, "workers": count, "line": line}
+        about |= {"failed": str(run)} if isinstance(run, Failed) else run
+        measurements.append(about)
+        say(cluster_report.said(about))
+        so_far.write_text(report.as_json({"circumstances": facts, "measurements": measurements}))
 
     temp = arguments.scratch / "servers"
     temp.mkdir()
@@ -244,6 +267,8 @@ def measure(arguments):
     finally:
         stop_all()
     facts["not measured"] = trouble or "nothing was left out"
+    if arguments.note:
+        facts["seen besides"] = arguments.note
     write(arguments, facts, measurements)
     shutil.rmtree(arguments.scratch)
 
@@ -283,6 +308,7 @@ def parse_arguments():
     add("--no-results", action="store_true", help="write neither")
     add("--again", type=pathlib.Path, metavar="JSON",
         help="measure nothing: write the tables of these measurements again")
+    add("--note", help="what was seen besides, for the head of the results")
     arguments = parser.parse_args()
     arguments.binary, arguments.base, arguments.rounds = arguments.binary.resolve(), None, 1
     if not arguments.again and not arguments.binary.is_file():

@@ -1,8 +1,9 @@
 """A model of nights that are larger than what can be measured here, in plain arithmetic.
 
-Each figure is a line over the raw rows of a landing date. A step's CPU time has two parts: what one
-task has to do alone, and what is divided among tasks. Two workers that share a step's work evenly
-divided it; where one used more, the difference is the part of one task.
+Each figure is a line over the raw rows of a landing date. The CPU time of a step that ends in one task
+has two parts: two workers that share its work evenly divided it, and where one used more, the
+difference is the part of one task. All other steps count as divided: that one of them ran on one worker
+says that its input had few files or row groups, which larger nights have not.
 """
 
 import dataclasses
@@ -24,6 +25,16 @@ USABLE = 0.7
 SCALES = (1, 10, 100, 1000)
 
 
+# Steps that end in one task, whatever their input: one for each date's file of a stored table, and
+# those that number all their rows.
+ONE_TASK = {
+    "clean.clicks", "clean.order_events", "clean.rejects", "attribution.conversions",
+    "report.traffic", "report.orders", "report.refunds", "report.transaction_details",
+    "report.unbooked_events", "attribution.placed_lines", "attribution.buyer_trails",
+    "attribution.visitor_keys",
+}
+
+
 def line(points):
     """(intercept, slope) by least squares."""
     if len({x for x, _ in points}) < 2:
@@ -36,10 +47,17 @@ def at(fitted, x):
     return max(0.0, fitted[0] + fitted[1] * x)
 
 
-def alone(step):
-    """(seconds of one task, seconds that were divided) of a step on two workers."""
+def alone(name, step):
+    """(seconds of one task, seconds that are divided) of a step on two workers."""
     one, other = step["cpu"][1:3]
-    return abs(one - other), 2 * min(one, other)
+    single = abs(one - other) if name in ONE_TASK else 0.0
+    return single, one + other - single
+
+
+def uneven(run):
+    """Seconds by which one worker did more, in steps that are divided in larger nights."""
+    return sum(abs(step["cpu"][1] - step["cpu"][2]) for name, step in run["steps"].items()
+               if name not in ONE_TASK)
 
 
 def times(name, window):
@@ -55,7 +73,7 @@ def parts(run, window=1.0):
     """(seconds of single tasks, divided seconds), with so many times the days behind it."""
     single = divided = 0.0
     for name, step in run["steps"].items():
-        of_one, of_all = alone(step)
+        of_one, of_all = alone(name, step)
         single += of_one * times(name, window)
         divided += of_all * times(name, window)
     return single, divided
@@ -73,7 +91,7 @@ class Check:
 
 class Model:
     def __init__(self, measurements):
-        self.measurements = measurements
+        self.measurements = [run for run in measurements if "failed" not in run]
         self.days = max((run["days"] for run in measurements if run["work"] == NIGHT), default=0)
         self.sizes = sorted({run["clicks a day"] for run in measurements})
 
@@ -164,6 +182,7 @@ class Model:
             "divided": self.fitted(runs, lambda run: parts(run, window)[1]),
             "driver": self.fitted(runs, lambda run: run["driver cpu"]),
             "memory": self.fitted(runs, lambda run: 2 * max(run["worker memory"])),
+            "local memory": self.fitted(self.series(NIGHT, 0), lambda run: run["driver memory"]),
             "local": self.fitted(self.series(NIGHT, 0), lambda run: of_one_process(run, window)),
             "shuffled": self.fitted(runs, between) if runs[0]["links"] else (0.0, 0.0),
         }
@@ -172,6 +191,8 @@ class Model:
         for name, counted in of_store.items():
             figures[name] = (0.0, 0.0) if len(on_store) < 2 else self.fitted(
                 on_store, lambda run, counted=counted: sum(run["store"][one] for one in counted))
+        # Nearly all that a night reads lies behind it.
+        figures["bytes"] = tuple(window * figure for figure in figures["bytes"])
         each = max(0.0, line(by_workers)[1])
         return [Night(scale, runs[-1]["raw rows"] * scale, figures, each) for scale in SCALES]
 
@@ -183,7 +204,7 @@ class Night:
     def __init__(self, scale, rows, figures, each):
         self.scale, self.rows, self.each = scale, rows, each
         for name, fitted in figures.items():
-            setattr(self, name, at(fitted, rows))
+            setattr(self, name.replace(" ", "_"), at(fitted, rows))
         self.moved = self.bytes + self.shuffled
         self.for_memory = max(2, math.ceil(self.memory / (MEMORY * USABLE)))
         # As few workers as make the hour; None if none do.

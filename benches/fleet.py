@@ -14,6 +14,10 @@ from steps import Sampler, by_step, cpu_of, peak_of, read_log
 FIRST_PORT = 7300
 
 
+class Failed(Exception):
+    """A run that ended with another code than 0, or that lost a worker."""
+
+
 class Fleet:
     """Runs commands on so many workers; 0: in the driver's own process. `hosts` may be None: then all
     share the loopback of this machine, and nobody counts what they say to each other."""
@@ -92,10 +96,10 @@ class Fleet:
         samples = sampler.end()
         text = log.read_text(errors="replace")
         if driver.returncode:
-            print(text[-3000:], file=sys.stderr)
-            sys.exit(f"exit code {driver.returncode}: {' '.join(map(str, words))}")
-        if "runs again on" in text:
-            sys.exit("a worker was lost meanwhile: these figures mean nothing")
+            error = text[text.rfind("\nerror: ") + 1 :].strip()
+            raise Failed(f"exit code {driver.returncode}: {error[:500]}")
+        if again := re.search(r"WARN (.*; .* runs again on .*)", text):
+            raise Failed(f"the figures of a run in which steps ran twice mean nothing: {again[1]}")
         used = [cpu_of(process.pid) - since for (process, _), since in zip(workers, idle)]
         told = json.loads(summary.read_text())
         intervals, planning, queries = read_log(text)

@@ -220,10 +220,16 @@ impl ParquetTable {
             file
         });
         let positions = self.scanned_positions(projection)?;
+        let files: Vec<PartitionedFile> = files.collect();
+        if let Some(kept) = &self.kept {
+            let footers = task.runtime_env().cache_manager.get_file_metadata_cache();
+            let files = files.iter().map(|file| file.object_meta.clone());
+            ask_ahead(kept, files, &self.read_columns(&positions), &footers);
+        }
         let options = task.session_config().options().execution.parquet.clone();
         let options = TableParquetOptions { global: options, ..TableParquetOptions::default() };
         let builder = self.scan_builder(positions, options, &task.runtime_env())?;
-        let scan = builder.with_file_groups(vec![FileGroup::new(files.collect())]).build();
+        let scan = builder.with_file_groups(vec![FileGroup::new(files)]).build();
         Ok(DataSourceExec::from_data_source(scan))
     }
 
@@ -281,7 +287,8 @@ impl TableProvider for ParquetTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let partitions = state.config().target_partitions();
-        if self.readers.is_some() && state.config().get_extension::<Travels>().is_some() {
+        let travels = state.config().get_extension::<Travels>().is_some();
+        if self.readers.is_some() && travels {
             let files = (0..).zip(&self.files).filter(|(_, file)| self.may_match(file, filters));
             let files = files.map(|(position, _)| position).collect();
             let table = Arc::new(self.clone());
@@ -294,7 +301,7 @@ impl TableProvider for ParquetTable {
         let files = self.files.iter().zip(0..);
         let files = files.filter(|(file, _)| self.may_match(file, filters));
         let files: Vec<_> = files.map(|(file, position)| self.read(file, position)).collect();
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = self.kept.as_ref().filter(|_| !travels) {
             let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
             let files = files.iter().map(|file| file.object_meta.clone());
             ask_ahead(kept, files, &self.read_columns(&positions), &footers);

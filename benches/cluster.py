@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -214,6 +215,8 @@ def main():
         if arguments.note:
             told["circumstances"]["seen besides"] = arguments.note
         return write(arguments, told["circumstances"], told["measurements"])
+    # Ends driver, workers and hosts, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     measure(arguments)
 
 

@@ -90,7 +90,11 @@ class Fleet:
                 list(map(str, words)), stdout=output, stderr=output,
                 env=self.environment | {"LOOKBACK_LOG": "lookback=debug"})
             sampler = Sampler([driver.pid, *(process.pid for process, _ in workers)])
-            _, status, usage = os.wait4(driver.pid, 0)
+            try:
+                _, status, usage = os.wait4(driver.pid, 0)
+            except BaseException:
+                driver.kill()
+                raise
             wall = time.perf_counter() - begun
             driver.returncode = os.waitstatus_to_exitcode(status)
         samples = sampler.end()

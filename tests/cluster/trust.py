@@ -69,7 +69,7 @@ class Program:
         return ended.stdout
 
     def copy(self, name):
-        return shutil.copytree(self.world, self.temp / name)
+        return shutil.copytree(self.world, self.temp / "cases" / name)
 
     @contextlib.contextmanager
     def workers(self, *tls, count=2):

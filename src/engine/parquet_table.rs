@@ -281,7 +281,8 @@ impl TableProvider for ParquetTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let partitions = state.config().target_partitions();
-        if self.readers.is_some() && state.config().get_extension::<Travels>().is_some() {
+        let travels = state.config().get_extension::<Travels>().is_some();
+        if self.readers.is_some() && travels {
             let files = (0..).zip(&self.files).filter(|(_, file)| self.may_match(file, filters));
             let files = files.map(|(position, _)| position).collect();
             let table = Arc::new(self.clone());
@@ -294,7 +295,7 @@ impl TableProvider for ParquetTable {
         let files = self.files.iter().zip(0..);
         let files = files.filter(|(file, _)| self.may_match(file, filters));
         let files: Vec<_> = files.map(|(file, position)| self.read(file, position)).collect();
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = self.kept.as_ref().filter(|_| !travels) {
             let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
             let files = files.iter().map(|file| file.object_meta.clone());
             ask_ahead(kept, files, &self.read_columns(&positions), &footers);

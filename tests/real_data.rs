@@ -8,6 +8,10 @@ use std::process::Command;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+#[cfg(feature = "cluster")]
+#[path = "workers/mod.rs"]
+mod workers;
+
 const LOOKBACK: &str = env!("CARGO_BIN_EXE_lookback");
 
 const TABLES: [&str; 9] = [
@@ -41,6 +45,10 @@ fn main() {
         trial("online_retail_has_the_expected_totals", online_retail_totals),
         trial("online_retail_day_by_day_is_the_backfill", online_retail_day_by_day),
         trial("taobao_day_by_day_is_the_backfill", taobao_day_by_day),
+        #[cfg(feature = "cluster")]
+        trial("online_retail_on_a_cluster_has_the_same_rows", online_retail_on_a_cluster),
+        #[cfg(feature = "cluster")]
+        trial("taobao_on_a_cluster_has_the_same_rows", taobao_on_a_cluster),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
@@ -169,4 +177,36 @@ fn online_retail_day_by_day(data: &Path) -> Result<(), Failed> {
 
 fn taobao_day_by_day(data: &Path) -> Result<(), Failed> {
     day_by_day(data, "taobao", "2017-11-22", "2017-12-08")
+}
+
+/// A backfill on one machine, on two workers, and on four.
+#[cfg(feature = "cluster")]
+fn on_a_cluster(data: &Path, set: &str, from: &str, to: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let here = job(data, set, &folder.path().join("here"))?;
+    backfill(&here, from, to)?;
+    for (count, cores) in [(2, 2), (4, 1)] {
+        let there = job(data, set, &folder.path().join(format!("on-{count}")))?;
+        // Small pieces, so that all workers have some of each log.
+        let text = std::fs::read_to_string(&there)?;
+        std::fs::write(&there, format!("{text}\n[cluster]\npiece_mb = 0\n"))?;
+        let name = there.display().to_string();
+        let workers = workers::addresses(count, cores).map_err(|why| format!("{why:#}"))?;
+        let workers = workers.join(",");
+        let arguments =
+            ["backfill", &name, "--from", from, "--to", to, "--workers", &workers, "--quiet"];
+        lookback(&arguments)?;
+        same_rows(&here, &there, "1970-01-01", "2099-12-31")?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cluster")]
+fn online_retail_on_a_cluster(data: &Path) -> Result<(), Failed> {
+    on_a_cluster(data, "online-retail", "2010-12-01", "2011-12-09")
+}
+
+#[cfg(feature = "cluster")]
+fn taobao_on_a_cluster(data: &Path) -> Result<(), Failed> {
+    on_a_cluster(data, "taobao", "2017-11-22", "2017-12-08")
 }

@@ -109,6 +109,15 @@ impl Stores {
         }
     }
 
+    /// Reads no more of small files than is asked for, from here on: for a run whose rows others read.
+    pub fn be_sparing(&self) {
+        let by_bucket = self.0.by_bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        by_bucket
+            .values()
+            .filter_map(|store| store.kept.as_ref())
+            .for_each(|kept| kept.be_sparing());
+    }
+
     /// The store of a URL, and the path in it. Errors: a URL that the store's own parser refuses.
     pub(super) fn of(&self, url: &Url) -> Result<(Store, Path)> {
         let (scheme, path) = ObjectStoreScheme::parse(url)?;

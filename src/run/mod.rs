@@ -115,6 +115,9 @@ async fn run_once(
     if let Some(bytes) = request.tuning.kept {
         job.object_stores.hold_at_most(bytes);
     }
+    if request.elsewhere.is_some() {
+        job.object_stores.be_sparing();
+    }
     tokio::pin!(until);
     let prepared = tokio::select! {
         stop = &mut until => return Err(stop),
@@ -268,7 +271,10 @@ async fn work(
     };
     workspace.summary.skipped = workspace.plan.skipped.iter().copied().collect();
     progress.plan(steps(&workspace.plan));
-    workspace.ask_ahead()?;
+    // What others read is not asked for here.
+    if request.elsewhere.is_none() {
+        workspace.ask_ahead()?;
+    }
     let seen = remember::before_reference_rows_change(&workspace);
     workspace.warehouse.begin(&program_of(job), seen, &request.run_id).await?;
     reference::store(&mut workspace).await?;

@@ -21,6 +21,8 @@ pub type Row = BTreeMap<String, Option<String>>;
 
 pub struct World {
     pub root: TempDir,
+    /// Who works on runs. Empty: the program itself.
+    workers: Vec<String>,
     pub job: toml::Table,
     pub whole_job: Option<String>,
     /// By table: file name, content.
@@ -36,7 +38,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Result<World> {
+    pub fn new(workers: Vec<String>) -> Result<World> {
         let root = tempfile::tempdir()?;
         for folder in ["raw/clicks", "raw/orders", "reference", "elsewhere"] {
             fs::create_dir_all(root.path().join(folder))?;
@@ -46,6 +48,7 @@ impl World {
         };
         Ok(World {
             root,
+            workers,
             job: JOB.parse()?,
             whole_job: None,
             references: REFERENCES.into_iter().map(reference).collect(),
@@ -184,6 +187,11 @@ impl World {
         }
         let mut job: toml::Table = [("input".to_owned(), inputs.into())].into_iter().collect();
         merge(&mut job, self.job.clone());
+        if !self.workers.is_empty() {
+            // Even the smallest scan is divided.
+            let cluster: toml::Table = [("piece_mb".to_owned(), 0.into())].into_iter().collect();
+            job.insert("cluster".to_owned(), cluster.into());
+        }
         self.write("job.toml", self.whole_job.clone().unwrap_or(toml::to_string(&job)?).as_bytes())
     }
 
@@ -220,10 +228,15 @@ impl World {
             .split_once("=> exit ")
             .map_or(Ok((line, 0)), |(line, code)| code.trim().parse().map(|code| (line, code)))?;
         let (verb, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        let output = match verb {
-            "query" => self.lookback(verb, &[rest])?,
-            _ => self.lookback(verb, &rest.split_whitespace().collect::<Vec<_>>())?,
+        let mut words: Vec<&str> = match verb {
+            "query" => vec![rest],
+            _ => rest.split_whitespace().collect(),
         };
+        let workers = self.workers.join(",");
+        if is_run(verb) && !workers.is_empty() {
+            words.extend(["--workers", &workers]);
+        }
+        let output = self.lookback(verb, &words)?;
         let code = output.status.code();
         ensure!(
             code == Some(wanted),
@@ -239,6 +252,11 @@ impl World {
         command.current_dir(self.root.path().join("elsewhere")).env("NO_COLOR", "1");
         command.output().context("the program did not start")
     }
+}
+
+/// Whether a command line works on tables.
+pub fn is_run(line: &str) -> bool {
+    ["run", "backfill"].iter().any(|verb| line.split_whitespace().next() == Some(verb))
 }
 
 /// Lays `changes` over `base`, table by table.

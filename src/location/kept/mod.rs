@@ -11,6 +11,7 @@ mod room;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -51,6 +52,8 @@ pub struct Kept {
     /// How many more bytes may be under way that nobody waits for yet, in units of [`UNIT`].
     ahead: Semaphore,
     uploads: Arc<Semaphore>,
+    /// Whether no more is read of a small object than is asked for.
+    is_sparing: AtomicBool,
 }
 
 /// An announced object.
@@ -73,7 +76,9 @@ impl Kept {
         let ahead = usize::try_from(limits.memory / UNIT).unwrap_or(usize::MAX);
         let ahead = Semaphore::new(ahead.clamp(1, Semaphore::MAX_PERMITS));
         let uploads = Arc::new(Semaphore::new(UPLOADS));
-        Kept { store, objects: Arc::default(), room: Room::new(limits), ahead, uploads }
+        let (objects, room, is_sparing) =
+            (Arc::default(), Room::new(limits), AtomicBool::new(false));
+        Kept { store, objects, room, ahead, uploads, is_sparing }
     }
 
     /// The store itself.
@@ -105,6 +110,11 @@ impl Kept {
     /// Holds no more than so many bytes in memory, from here on.
     pub fn hold_at_most(&self, memory: u64) {
         self.room.hold_at_most(memory);
+    }
+
+    /// Reads no more of a small object than is asked for, from here on: for who wants footers alone.
+    pub fn be_sparing(&self) {
+        self.is_sparing.store(true, Ordering::Relaxed);
     }
 
     /// Waits until one more file may go up in the background. Holds as long as the result does.
@@ -160,9 +170,10 @@ impl Kept {
 
     /// For each range the part that has it. Begins to read what is missing. None for empty ranges.
     fn parts(&self, path: &Path, ranges: &[Range<u64>]) -> Option<Vec<Option<Part>>> {
+        let whole = if self.is_sparing.load(Ordering::Relaxed) { 0 } else { WHOLE };
         let mut objects = self.objects();
         let object = objects.get_mut(path)?;
-        for range in object.missing(ranges) {
+        for range in object.missing(ranges, whole) {
             let slot = self.begin(path, range.clone(), object.tag.clone());
             object.parts.push(Part { range, slot });
         }
@@ -221,12 +232,13 @@ impl Object {
         self.parts.iter().filter(|_| !range.is_empty()).find(has)
     }
 
-    /// What has to be read so that each of the ranges is in one part.
-    fn missing(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    /// What has to be read so that each of the ranges is in one part. Objects of up to `whole` bytes are
+    /// read whole.
+    fn missing(&self, ranges: &[Range<u64>], whole: u64) -> Vec<Range<u64>> {
         let wanted = ranges.iter().filter(|range| !range.is_empty() && self.part(range).is_none());
         let mut wanted: Vec<Range<u64>> = wanted
             .map(|range| match range.start >= self.size.saturating_sub(FOOTER_HINT) {
-                _ if self.size <= WHOLE => 0..self.size.max(range.end),
+                _ if self.size <= whole => 0..self.size.max(range.end),
                 true => self.size.saturating_sub(FOOTER_HINT)..self.size.max(range.end),
                 false => range.clone(),
             })

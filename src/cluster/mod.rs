@@ -86,7 +86,9 @@ impl Cluster {
         // On one core a plan would have nothing to divide.
         let cores_each = cores_each.max(2);
         let cores = members.iter().map(|member| member.cores).sum();
-        tracing::info!("{} workers with {cores} cores: {}", members.len(), names(&members));
+        let count = members.len();
+        let workers = if count == 1 { "worker" } else { "workers" };
+        tracing::info!("{count} {workers} with {cores} cores: {}", names(&members));
         let all_scratch = root.child(crate::warehouse::SCRATCH);
         let piece = settings.piece.max(1);
         Ok(Cluster {

@@ -34,9 +34,17 @@ pub struct Introduction {
     pub instance: String,
 }
 
-/// The program and its commit. Plans travel between equal programs only.
-pub fn program() -> String {
-    version::long().replace('\n', ", ")
+/// The program and what it was built from. Plans travel between equal programs only. Where no commit
+/// tells what is inside, the program's own bytes do. Errors: they cannot be read.
+pub fn program() -> Result<String> {
+    let version = version::long().replace('\n', ", ");
+    if version.contains("(commit") && !version.contains("with changes") {
+        return Ok(version);
+    }
+    let file = std::env::current_exe().context("where is this program?")?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(file).context("cannot read this program")?)?;
+    Ok(format!("{version}, digest {}", &hasher.finalize().to_hex()[..16]))
 }
 
 /// A worker that answered.
@@ -49,6 +57,7 @@ pub struct Member {
 
 /// The workers of a run.
 pub struct Roster {
+    program: String,
     workers: Vec<String>,
     least: usize,
     pub channels: Channels,
@@ -56,11 +65,11 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Errors: certificates that cannot be read.
+    /// Errors: certificates, or this program, that cannot be read.
     pub fn new(settings: &Settings) -> Result<Roster> {
         let channels = Channels::new(settings.tls.as_ref())?;
         let (workers, least) = (settings.workers.clone(), settings.min_workers.max(1));
-        Ok(Roster { workers, least, channels, members: Mutex::default() })
+        Ok(Roster { program: program()?, workers, least, channels, members: Mutex::default() })
     }
 
     /// The workers that answered last. Errors: too few.
@@ -141,8 +150,12 @@ impl Roster {
         let info = info.map_err(|error| anyhow::anyhow!("is not reached: {}", cause(&error)))?;
         let about: Introduction =
             serde_json::from_str(&info.version).context("is no lookback worker")?;
-        let ours = program();
-        ensure!(about.program == ours, "is {}, and this is {ours}", about.program);
+        let ours = &self.program;
+        ensure!(
+            about.program == *ours,
+            "is another version, {}, and this is {ours}",
+            about.program
+        );
         Ok(Member { url: url.clone(), cores: about.cores.max(1), instance: about.instance })
     }
 }

@@ -46,7 +46,7 @@ def circumstances(arguments, world, script="compare.py"):
 
 def version_of(binary):
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
-    return answer.stdout.split()[-1]
+    return answer.stdout.split()[1]
 
 
 def commit():

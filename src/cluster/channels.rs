@@ -38,6 +38,9 @@ impl Tls {
     }
 
     pub fn server(&self) -> Result<ServerTlsConfig> {
+        // The crates below have two kinds of cryptography built in, and a server has to choose. It has
+        // been chosen already where this errs.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let authority = Certificate::from_pem(read(&self.ca)?);
         Ok(ServerTlsConfig::new().identity(self.identity()?).client_ca_root(authority))
     }

@@ -1,5 +1,6 @@
 //! Our two operators on their way between processes.
 
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
@@ -18,7 +19,7 @@ use super::write::{Task, WriteExec};
 use crate::engine::elsewhere::Value;
 use crate::engine::parquet_table::{Bounds, DataFile, ParquetTable};
 use crate::engine::remote_scan::{Piece, RemoteScan};
-use crate::location::Stores;
+use crate::location::{Kept, Location, Stores};
 use crate::raw;
 
 /// Writes and reads them. `stores` are those of the process in which they run.
@@ -87,7 +88,7 @@ impl PhysicalExtensionCodec for Codec {
                 let stores = Some(self.stores.clone());
                 Ok(Arc::new(WriteExec::new(input.clone(), task, stores)))
             }
-            (Sent::Scan(scan), []) => Ok(Arc::new(received(scan)?)),
+            (Sent::Scan(scan), []) => Ok(Arc::new(received(scan, &self.stores)?)),
             _ => internal_err!("an operator with the wrong inputs"),
         }
     }
@@ -99,6 +100,14 @@ fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusio
 
 fn other(error: anyhow::Error) -> DataFusionError {
     DataFusionError::External(error.into())
+}
+
+/// The store of a URL, if it keeps what it reads.
+pub fn kept_of(stores: &Stores, url: &str) -> Option<Arc<Kept>> {
+    if url.starts_with("file:") {
+        return None;
+    }
+    Location::parse_in(stores, url, FilePath::new("/")).ok()?.kept().cloned()
 }
 
 fn encoded(schema: &Schema) -> Result<Vec<u8>> {
@@ -148,7 +157,7 @@ fn sent(scan: &RemoteScan) -> Result<Scan> {
     })
 }
 
-fn received(scan: Scan) -> Result<RemoteScan> {
+fn received(scan: Scan, stores: &Stores) -> Result<RemoteScan> {
     let files = scan.files.into_iter().map(|file| {
         let selectors = file.only.map(|selectors| {
             let selector = |(skip, rows)| match skip {
@@ -173,11 +182,92 @@ fn received(scan: Scan) -> Result<RemoteScan> {
         None => None,
     };
     let (store, columns) = (ObjectStoreUrl::parse(&scan.store)?, decoded(&scan.columns)?);
-    let table =
-        ParquetTable::new(store, Arc::new(columns), partition, files).with_readers(raw::readers);
+    let kept = kept_of(stores, &scan.store);
+    let table = ParquetTable::new(store, Arc::new(columns), partition, files)
+        .with_readers(raw::readers)
+        .kept_by(kept);
     let table = match scan.first_number {
         Some(first) => table.numbered(first),
         None => table,
     };
     RemoteScan::new(Arc::new(table), scan.projection, scan.pieces, scan.piece)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use arrow::datatypes::DataType;
+    use datafusion::physical_plan::displayable;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion_proto::physical_plan::DefaultPhysicalProtoConverter;
+
+    use super::*;
+    use crate::engine::elsewhere::Order;
+
+    fn there_and_back(
+        node: &Arc<dyn ExecutionPlan>,
+        inputs: &[Arc<dyn ExecutionPlan>],
+    ) -> Arc<dyn ExecutionPlan> {
+        let (codec, converter) = (Codec::default(), DefaultPhysicalProtoConverter {});
+        let mut bytes = Vec::new();
+        codec.try_encode(node.clone(), &mut bytes, &converter).unwrap();
+        codec.try_decode(&bytes, inputs, &TaskContext::default(), &converter).unwrap()
+    }
+
+    #[test]
+    fn a_scan_keeps_what_raw_files_need() {
+        let file = |path: &str, only: Option<RowSelection>| DataFile {
+            path: Path::from(path),
+            size: 7 << 20,
+            partition: Some(datafusion::common::ScalarValue::Date32(Some(20_000))),
+            rows: Some(9),
+            is_read: true,
+            only,
+            bounds: Bounds::new(),
+        };
+        let chosen = RowSelection::from(vec![RowSelector::skip(3), RowSelector::select(2)]);
+        let files = vec![file("a b/ö.parquet", None), file("2", Some(chosen)), file("3", None)];
+        let columns = Schema::new(vec![Field::new("Click Id", DataType::Utf8View, true)]);
+        let dt = Field::new("#dt", DataType::Date32, false);
+        let store = ObjectStoreUrl::parse("s3://logs").unwrap();
+        let table = ParquetTable::new(store, Arc::new(columns), Some(dt), files)
+            .with_readers(raw::readers)
+            .numbered(5);
+        let pieces = vec![vec![(0, Some((0, 99)))], vec![(0, Some((99, 7 << 20))), (1, None)]];
+        let scan = RemoteScan::new(Arc::new(table), Some(vec![1, 3]), pieces, 16).unwrap();
+        let node: Arc<dyn ExecutionPlan> = Arc::new(scan.clone());
+        let back = there_and_back(&node, &[]);
+        let back = back.downcast_ref::<RemoteScan>().unwrap();
+        assert_eq!((&back.pieces, &back.projection), (&scan.pieces, &scan.projection));
+        assert_eq!(back.schema(), node.schema());
+        assert_eq!(back.table.parts(), scan.table.parts());
+        // Files that no piece reads keep their place alone, so that others keep their numbers.
+        let of = |scan: &RemoteScan, at: usize| format!("{:?}", scan.table.files()[at]);
+        assert_eq!((of(back, 0), of(back, 1)), (of(&scan, 0), of(&scan, 1)));
+        assert_eq!((back.table.files().len(), back.table.files()[2].is_read), (3, false));
+    }
+
+    #[test]
+    fn an_order_arrives_as_it_was_given() {
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let order = Order::Table("{\"it's\": \"ö\"}".to_owned());
+        let node: Arc<dyn ExecutionPlan> =
+            Arc::new(WriteExec::on(rows.clone(), &order, 3, 1).unwrap());
+        let back = there_and_back(&node, std::slice::from_ref(&rows));
+        assert_eq!(back.downcast_ref::<WriteExec>().unwrap().task.order, order);
+        assert_eq!(
+            displayable(back.as_ref()).indent(false).to_string(),
+            displayable(node.as_ref()).indent(false).to_string()
+        );
+    }
+
+    #[test]
+    fn other_operators_are_left_to_the_engine() {
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let converter = DefaultPhysicalProtoConverter {};
+        assert!(Codec::default().try_encode(rows, &mut Vec::new(), &converter).is_err());
+        let nobody = Codec::default().try_decode(b"?", &[], &TaskContext::default(), &converter);
+        assert!(nobody.is_err());
+    }
 }

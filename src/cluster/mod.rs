@@ -12,6 +12,7 @@ mod watch;
 pub mod worker;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -118,7 +119,8 @@ impl Cluster {
             };
             attempt += 1;
             // Whether it was the plan or a worker is asked of the workers.
-            let now = self.roster.muster().await.context(format!("{what} failed: {error:#}"))?;
+            let now = self.roster.muster_again().await;
+            let now = now.with_context(|| format!("{what} failed: {error:#}"))?;
             let lost: Vec<Member> =
                 before.into_iter().filter(|member| !now.contains(member)).collect();
             let is_of_network = !lost.is_empty() || is_of_network(&error);
@@ -154,9 +156,15 @@ impl Cluster {
             together(sinks)
         };
         let mut reports: Vec<Vec<((u64, u64), String)>> = vec![Vec::new(); plans.len()];
+        let mut seen = BTreeSet::new();
         for batch in self.attempt(what, query).await? {
             let column = |at: usize| batch.column(at).as_primitive::<UInt64Type>().values();
             let texts = batch.column(3).as_string::<i32>();
+            // Each part of a plan reports once. Twice would count its rows twice.
+            if batch.num_rows() > 0 {
+                let part = (column(0)[0], column(1)[0], column(2)[0]);
+                ensure!(seen.insert(part), "part {part:?} of {what} ran twice");
+            }
             for row in 0..batch.num_rows() {
                 let number = usize::try_from(column(0)[row])?;
                 let of = reports.get_mut(number).context("a report on an unknown plan")?;
@@ -222,16 +230,21 @@ fn together(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionP
     Ok(UnionExec::try_new(plans)?)
 }
 
-/// Whether an error says that a process could not be reached.
+/// Whether an error says that a process could not be reached. What one worker says of another arrives
+/// as text.
 fn is_of_network(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<tonic::Status>()
-            || cause.is::<tonic::transport::Error>()
-            || cause.downcast_ref::<DataFusionError>().is_some_and(|error| {
-                matches!(error.find_root(), DataFusionError::External(cause)
-                    if cause.is::<tonic::Status>() || cause.is::<tonic::transport::Error>())
-            })
-    })
+    const SIGNS: [&str; 4] =
+        ["transport error", "h2 protocol error", "error trying to connect", "connection error"];
+    let is_said = |text: String| SIGNS.iter().any(|sign| text.contains(sign));
+    let is_meant = |error: &DataFusionError| match error.find_root() {
+        DataFusionError::External(cause) => {
+            cause.is::<tonic::Status>()
+                || cause.is::<tonic::transport::Error>()
+                || is_said(cause.to_string())
+        }
+        _ => false,
+    };
+    error.chain().filter_map(|cause| cause.downcast_ref::<DataFusionError>()).any(is_meant)
 }
 
 fn names(members: &[Member]) -> String {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use datafusion::common::DataFusionError;
 use datafusion_distributed::{GetWorkerInfoRequest, WorkerResolver};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::Settings;
@@ -19,6 +19,10 @@ use crate::version;
 
 /// How long a worker may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long a run waits for workers that come back when too few are left, and how often it asks.
+const COMING_BACK: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +97,17 @@ impl Roster {
             bail!("{found} of at least {wanted} workers are there, so nothing runs{why}");
         }
         Ok(members)
+    }
+
+    /// The same in the middle of a run: waits a while for workers that are being started again.
+    pub async fn muster_again(&self) -> Result<Vec<Member>> {
+        let begun = Instant::now();
+        loop {
+            match self.muster().await {
+                Err(_) if begun.elapsed() < COMING_BACK => sleep(PAUSE).await,
+                mustered => return mustered,
+            }
+        }
     }
 
     /// The URLs of all workers. A name that stands for several machines is one URL each.

@@ -11,14 +11,17 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::execution::SessionState;
-use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion_distributed::grpc::{
     GetClusterWorkersRequest, GetClusterWorkersResponse, GetTaskProgressRequest,
     GetTaskProgressResponse, ObservabilityService, ObservabilityServiceServer, PingRequest,
     PingResponse, TaskProgress, TaskStatus,
 };
-use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use datafusion_distributed::{
+    DistributedExt, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse,
+    WorkerQueryContext,
+};
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -27,10 +30,11 @@ use tonic::{Request, Response, Status};
 use url::Url;
 
 use super::channels::{Channels, GIVEN_UP, KEEP_ALIVE, Tls};
-use super::codec::Codec;
+use super::codec::{Codec, kept_of};
 use super::roster::{Introduction, program};
 use super::sent::RUN;
 use super::write::writing;
+use crate::engine::read_ahead::ask_ahead_for;
 use crate::engine::{self, Tuning};
 use crate::location::{Location, StoreSettings, Stores};
 use crate::progress::ticks;
@@ -108,10 +112,20 @@ impl Desk {
     fn session(&self, query: WorkerQueryContext) -> EngineResult<SessionState> {
         let run = query.headers.get(RUN).and_then(|run| run.to_str().ok()).unwrap_or_default();
         let run = self.run(run)?;
+        let Run { stores, runtime } = run;
+        let ahead = {
+            let (stores, runtime) = (stores.clone(), runtime.clone());
+            move |event: WorkerPlanRewriteEvent<'_>| {
+                let kept = |url: &ObjectStoreUrl| kept_of(&stores, url.as_str());
+                ask_ahead_for(&event.plan, &runtime, kept)?;
+                Ok(WorkerPlanRewriteEventResponse::new(event.plan))
+            }
+        };
         let builder = query
             .builder
-            .with_runtime_env(run.runtime)
-            .with_distributed_user_codec(Codec { stores: run.stores })
+            .with_runtime_env(runtime)
+            .with_distributed_user_codec(Codec { stores })
+            .with_distributed_worker_plan_rewrite_handler(ahead)
             .with_distributed_channel_resolver(self.channels.clone());
         let tuning = Tuning { partitions: self.cores, ..Tuning::default() };
         engine::session_of_a_worker(builder, &tuning, raw::link_key_function())

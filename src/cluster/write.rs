@@ -20,11 +20,13 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use datafusion_distributed::DistributedTaskContext;
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::elsewhere::Order;
 use crate::engine::scratch::{ScratchOrder, write_objects};
 use crate::location::{Location, Stores};
+use crate::progress::tick;
 use crate::warehouse::write::{TableOrder, as_ordered};
 
 /// How many of these write in this process.
@@ -65,7 +67,7 @@ impl WriteExec {
     ) -> Result<WriteExec> {
         let input = match order {
             Order::Table(_) => in_one_piece(plan),
-            Order::Scratch(_) => plan,
+            Order::Scratch(_) | Order::Count => plan,
         };
         let task = Task { order: order.clone(), number: number as u64, attempt };
         Ok(WriteExec::new(input, task, None))
@@ -100,7 +102,7 @@ fn schema() -> SchemaRef {
 }
 
 async fn write(
-    rows: SendableRecordBatchStream,
+    mut rows: SendableRecordBatchStream,
     task: &Task,
     stores: &Stores,
 ) -> Result<Vec<String>> {
@@ -115,6 +117,14 @@ async fn write(
             let order: TableOrder = serde_json::from_str(order)?;
             let reports = as_ordered(rows, &order, task.attempt, stores).await?;
             reports.iter().map(serde_json::to_string).collect::<Result<_, _>>()
+        }
+        Order::Count => {
+            let mut count = 0;
+            while let Some(batch) = rows.try_next().await? {
+                tick();
+                count += batch.num_rows();
+            }
+            Ok(vec![count.to_string()])
         }
     };
     Ok(texts?)
@@ -141,6 +151,7 @@ impl DisplayAs for WriteExec {
         match &self.task.order {
             Order::Scratch(_) => write!(f, "WriteExec: temporary table"),
             Order::Table(_) => write!(f, "WriteExec: stored table"),
+            Order::Count => write!(f, "WriteExec: a count"),
         }
     }
 }
@@ -205,8 +216,16 @@ impl ExecutionPlan for WriteExec {
     }
 }
 
-/// An error of the input as it is, so that what it means is not lost on its way.
+/// An error of the input as it is, so that what it means is not lost on its way. An error of a store is
+/// one by its kind, for its text alone arrives.
 fn as_engine_error(error: anyhow::Error) -> DataFusionError {
+    if error.chain().any(|cause| cause.is::<object_store::Error>()) {
+        let (store, source) = ("of a worker", format!("{error:#}").into());
+        return DataFusionError::ObjectStore(Box::new(object_store::Error::Generic {
+            store,
+            source,
+        }));
+    }
     match error.downcast::<DataFusionError>() {
         Ok(error) => error,
         Err(error) => DataFusionError::Execution(format!("{error:#}")),

@@ -12,7 +12,7 @@ use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace, Sight};
 use crate::plan;
 use crate::stop::Stop;
-use crate::warehouse::{Unneeded, Warehouse};
+use crate::warehouse::{SCRATCH, Unneeded, Warehouse};
 
 /// How long to keep versions, and whether only to list what would be removed.
 #[derive(Debug, Clone)]
@@ -76,10 +76,17 @@ async fn sweep(job: &Job, request: &Request, lock: &Lock) -> Result<Vacuumed, St
         log_entries: 0,
     };
     let mut tables: Vec<Swept> = unneeded.iter().map(swept).collect();
+    let scratch = job.root.child(SCRATCH);
+    let files = scratch.list_all().await?.len();
+    if files > 0 {
+        let table = "(temporary tables of dead runs)";
+        tables.push(Swept { table, files, versions_kept: 0, log_entries: 0 });
+    }
     // A run that takes the lock over after this writes files that are not in the list.
     lock.confirm().await?;
     if !request.dry_run {
         warehouse.remove(unneeded).await?;
+        scratch.remove_all().await?;
         let removed = warehouse.shorten_logs(since).await?;
         for swept in &mut tables {
             swept.log_entries = removed.get(swept.table).copied().unwrap_or_default();

@@ -59,6 +59,8 @@ pub enum Order {
     Scratch(String),
     /// Rows of a stored table, in one piece.
     Table(String),
+    /// Decoded, counted and dropped.
+    Count,
 }
 
 /// The setting of a session by which tables know that their scans travel.

@@ -11,7 +11,7 @@ pub mod functions;
 mod lookup_join;
 mod materialise;
 pub mod parquet_table;
-mod read_ahead;
+pub mod read_ahead;
 pub mod remote_scan;
 pub mod scratch;
 

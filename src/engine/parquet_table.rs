@@ -220,10 +220,16 @@ impl ParquetTable {
             file
         });
         let positions = self.scanned_positions(projection)?;
+        let files: Vec<PartitionedFile> = files.collect();
+        if let Some(kept) = &self.kept {
+            let footers = task.runtime_env().cache_manager.get_file_metadata_cache();
+            let files = files.iter().map(|file| file.object_meta.clone());
+            ask_ahead(kept, files, &self.read_columns(&positions), &footers);
+        }
         let options = task.session_config().options().execution.parquet.clone();
         let options = TableParquetOptions { global: options, ..TableParquetOptions::default() };
         let builder = self.scan_builder(positions, options, &task.runtime_env())?;
-        let scan = builder.with_file_groups(vec![FileGroup::new(files.collect())]).build();
+        let scan = builder.with_file_groups(vec![FileGroup::new(files)]).build();
         Ok(DataSourceExec::from_data_source(scan))
     }
 

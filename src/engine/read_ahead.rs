@@ -6,8 +6,16 @@ use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use parquet::file::metadata::ParquetMetaData;
 
@@ -43,6 +51,33 @@ pub fn ask_ahead(
             }
         });
     }
+}
+
+/// The same for all scans of a plan that came from another process. `kept_of` knows the stores that keep
+/// what they read.
+pub fn ask_ahead_for(
+    plan: &Arc<dyn ExecutionPlan>,
+    runtime: &RuntimeEnv,
+    kept_of: impl Fn(&ObjectStoreUrl) -> Option<Arc<Kept>>,
+) -> Result<()> {
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    plan.apply(|node| {
+        let scan = node.downcast_ref::<DataSourceExec>();
+        let scan = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+        if let Some(scan) = scan
+            && let Some(kept) = kept_of(&scan.object_store_url)
+        {
+            let source = scan.file_source();
+            let read = source.projection().into_iter().flat_map(|columns| columns.iter());
+            let read = read.map(|column| column.expr.clone()).chain(source.filter());
+            let read = read.flat_map(|expression| collect_columns(&expression));
+            let columns = Arc::new(read.map(|column| column.name().to_owned()).collect());
+            let files = scan.file_groups.iter().flat_map(|group| group.iter());
+            ask_ahead(&kept, files.map(|file| file.object_meta.clone()), &columns, &footers);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 /// Where some columns are in a file. Names are those of the outermost fields.

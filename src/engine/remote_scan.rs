@@ -169,3 +169,80 @@ impl ExecutionPlan for RemoteScan {
         self.table.scan_of(pieces, self.projection.as_ref(), &task)?.execute(0, task)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::execution::object_store::ObjectStoreUrl;
+    use object_store::path::Path;
+    use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+    use super::*;
+    use crate::engine::parquet_table::{Bounds, DataFile};
+
+    const MEGABYTE: u64 = 1 << 20;
+
+    /// A scan of files of so many megabytes. Of the last one only some rows are chosen.
+    fn scan(megabytes: &[u64], partitions: usize) -> RemoteScan {
+        let last = megabytes.len() - 1;
+        let file = |(number, size): (usize, &u64)| DataFile {
+            path: Path::from(format!("{number}.parquet")),
+            size: size * MEGABYTE,
+            partition: None,
+            rows: None,
+            only: (number == last).then(|| RowSelection::from(vec![RowSelector::select(1)])),
+            is_read: true,
+            bounds: Bounds::new(),
+        };
+        let files: Vec<DataFile> = megabytes.iter().enumerate().map(file).collect();
+        let schema = Schema::new(vec![Field::new("url", DataType::Utf8View, true)]);
+        let store = ObjectStoreUrl::local_filesystem();
+        let table = Arc::new(ParquetTable::new(store, Arc::new(schema), None, files));
+        let all = (0..megabytes.len()).collect();
+        RemoteScan::of_files(table, None, all, (partitions, MEGABYTE)).unwrap()
+    }
+
+    /// The bytes of each file that pieces cover, each once and in their order.
+    fn covered(scans: &[RemoteScan]) -> Vec<u64> {
+        let table = &scans[0].table;
+        let mut covered = vec![0; table.files().len()];
+        let mut last = (0, 0);
+        for piece in scans.iter().flat_map(|scan| scan.pieces.iter().flatten()) {
+            let (file, range) = piece;
+            let size = i64::try_from(table.files()[*file].size).unwrap();
+            let (from, to) = range.unwrap_or((0, size));
+            assert!((*file, from) >= last && from < to, "{piece:?} after {last:?}");
+            last = (*file, to);
+            covered[*file] += (to - from).unsigned_abs();
+        }
+        covered
+    }
+
+    #[test]
+    fn each_byte_is_read_once_whoever_reads_it() {
+        let megabytes = [1, 30, 2, 7, 5];
+        let expected: Vec<u64> = megabytes.iter().map(|size| size * MEGABYTE).collect();
+        for partitions in 1..6 {
+            let whole = scan(&megabytes, partitions);
+            assert_eq!(covered(std::slice::from_ref(&whole)), expected);
+            for parts in 1..5 {
+                let divided = whole.divided(parts).unwrap();
+                assert_eq!(divided.len(), parts);
+                assert_eq!(covered(&divided), expected, "{partitions} {parts}");
+                assert!(divided.iter().all(|part| part.pieces.len() == whole.pieces.len()));
+                // Rows are chosen by their number, so their file is not cut.
+                let of_last = divided.iter().flat_map(|part| part.pieces.iter().flatten());
+                let of_last: Vec<&Piece> = of_last.filter(|(file, _)| *file == 4).collect();
+                assert_eq!(of_last, [&(4, None)]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_small_stays_in_one_piece() {
+        assert_eq!(scan(&[1], 4).pieces, [[(0, None)]]);
+        assert_eq!(scan(&[1, 0, 0], 4).pieces.len(), 1);
+    }
+}

@@ -199,14 +199,23 @@ impl Location {
         Ok((objects, folders))
     }
 
+    /// The objects in this folder and below. Errors: the store fails.
+    pub async fn list_all(&self) -> Result<Vec<Path>> {
+        let objects = self.store().list(Some(&self.path)).map_ok(|object| object.location);
+        let objects = objects.try_collect().await;
+        objects.with_context(|| format!("{}: cannot list", self.name))
+    }
+
     /// Removes all objects in this folder and below. Errors: the store fails.
     pub async fn remove_all(&self) -> Result<()> {
-        let objects = self.store().list(Some(&self.path)).map_ok(|object| object.location).boxed();
-        let removed = self.store().delete_stream(objects).try_for_each(|_| async { Ok(()) }).await;
-        match removed {
-            Err(Error::NotFound { .. }) | Ok(()) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot remove", self.name));
+        let objects = futures::stream::iter(self.list_all().await?.into_iter().map(Ok)).boxed();
+        let mut removed = self.store().delete_stream(objects);
+        while let Some(outcome) = removed.next().await {
+            match outcome {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("{}: cannot remove", self.name));
+                }
             }
         }
         if let Some(folder) = self.local_path().filter(|folder| folder.is_dir()) {

@@ -15,8 +15,8 @@ use crate::engine::Engine;
 use crate::location::is_of_store;
 
 impl RawLog {
-    /// Finds the files of these dates that cannot be read (B1), or not through their view, after a query over them failed or
-    /// lost rows. Returns a complaint for each. Errors: the store fails.
+    /// Finds the files of these dates that cannot be read (B1), or not through their view, after a
+    /// query over them failed or lost rows. Returns a complaint for each. Errors: the store fails.
     pub async fn find_broken(
         &self,
         engine: &Engine,
@@ -31,7 +31,9 @@ impl RawLog {
             let files = vec![data_file(file, date)?];
             let rows = scan(engine, &Alike { source, file, files, first: 0 })?;
             // In a separate task, because bytes may make the decoder panic: it is a bad file.
-            let trouble = match tokio::spawn(decode(rows)).await {
+            let fork = engine.fork()?;
+            let decoded = tokio::spawn(async move { decode(&fork, rows).await });
+            let trouble = match decoded.await {
                 Ok(Ok(rows)) if rows == file.rows => {
                     if let Some(view) = source.shape.view() {
                         let names = columns_of_all(&all);
@@ -39,7 +41,7 @@ impl RawLog {
                             Alike { source, file, files: vec![data_file(file, date)?], first: 0 };
                         let rows = self.alike_through_view(engine, view, &alike, &names, reading);
                         let decoded = match rows.await {
-                            Ok(rows) => decode(rows).await,
+                            Ok(rows) => decode(engine, rows).await,
                             Err(error) => Err(error),
                         };
                         let Err(error) = decoded else { continue };

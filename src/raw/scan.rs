@@ -19,6 +19,7 @@ use super::source::Source;
 use super::{RawFile, RawLog, guard};
 use crate::days::days_since_1970;
 use crate::engine::Engine;
+use crate::engine::elsewhere::{Order, Ordered};
 use crate::engine::functions::uuid_text;
 use crate::engine::parquet_table::{Bounds, DataFile, FILE_NUMBER, ParquetTable, ROW_NUMBER};
 
@@ -112,8 +113,15 @@ pub(super) fn column_of(file: &RawFile, found: &Found<'_>) -> Result<(Expr, Data
     })
 }
 
-/// Decodes the rows and counts them.
-pub(super) async fn decode(rows: DataFrame) -> Result<u64> {
+/// Decodes the rows and counts them, where the engine works.
+pub(super) async fn decode(engine: &Engine, rows: DataFrame) -> Result<u64> {
+    if let Some(elsewhere) = engine.elsewhere() {
+        let plan = rows.create_physical_plan().await?;
+        let counted = vec![Ordered { plan, order: Order::Count }];
+        let counts = elsewhere.run("a look at a raw file", counted).await?;
+        let counts = counts.iter().flatten().map(|count| Ok(count.parse::<u64>()?));
+        return counts.sum();
+    }
     let mut batches = rows.execute_stream().await?;
     let mut count = 0;
     while let Some(batch) = batches.try_next().await? {

@@ -91,8 +91,11 @@ impl Workspace<'_> {
     }
 
     /// Begins to read the stored rows that the run's own dates look back to, while raw logs are cleaned.
-    /// Not where they are many: then each step asks for its own.
+    /// Not where they are many: then each step asks for its own. Not where others read them.
     pub fn ask_ahead(&self) -> Result<()> {
+        if self.engine.elsewhere().is_some() {
+            return Ok(());
+        }
         const AT_MOST: u64 = 2 << 30;
         let own = self.plan.candidates();
         let Some((from, to)) = own.first().copied().zip(own.last().copied()) else { return Ok(()) };

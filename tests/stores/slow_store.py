@@ -1,11 +1,12 @@
 """What lies between a program and its object store: distance, thin lines and bad days.
 
-usage: slow_store.py URL [FILE]
-       slow_store.py memory [FILE]
+usage: slow_store.py URL [FILE [HOST]]
+       slow_store.py memory [FILE [HOST]]
 
 Hands every request on to the S3 server at URL, as it came: the signature names the host that the
-client called, which is this one. Or answers by itself, see memory_store.py. Prints its own URL on the first line of stdout and serves until
-it is killed. Each request becomes a line of JSON in FILE, if one is given.
+client called, which is this one. Or answers by itself, see memory_store.py. Listens on HOST, else on
+127.0.0.1. Prints its own URL on the first line of stdout and serves until it is killed. Each request
+becomes a line of JSON in FILE, if one is given.
 
 `PUT /_pace` with a JSON object replaces the pace and the faults; what it does not name is off:
 
@@ -431,10 +432,11 @@ def written_answer(status, body, kind):
 
 def main():
     log = open(sys.argv[2], "a") if len(sys.argv) > 2 else None
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    host = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    listener = socket.create_server((host, 0), backlog=512)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     listener.setblocking(False)
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
 
     async def serve():
         await Between(sys.argv[1], log).serve(listener)

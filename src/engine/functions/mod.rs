@@ -1,8 +1,8 @@
 //! Our own SQL functions: DataFusion has no such function, or none that is fast enough.
 //!
-//! Each works row by row, or over one window or group, and knows nothing about tables and jobs. A
-//! distributed DataFusion that registers them can run the same SQL files. `link_key` is in `raw`,
-//! because it is made from a job's link formats.
+//! Each works row by row, or over one window or group, and knows nothing about tables and jobs. Each has
+//! its name alone, so that any process that registers them can run parts of a query. `link_key` is in
+//! `raw`, because it knows promotion links.
 
 mod duplicated_values;
 pub mod hash64;

@@ -11,14 +11,16 @@ use async_trait::async_trait;
 use datafusion::common::DataFusionError;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{ChannelResolver, WorkerChannel};
+use tokio::runtime::Handle;
 use tonic::transport::{
     Certificate, Channel, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig,
 };
 use url::Url;
 
-/// A peer that does not answer is asked after so long, and given up after so long again.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(4);
-pub const GIVEN_UP: Duration = Duration::from_secs(6);
+/// A peer that does not answer is asked after so long, and given up after so long again. A machine that
+/// is only busy answers in time.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub const GIVEN_UP: Duration = Duration::from_secs(15);
 
 /// Files with certificates, all in PEM. The same ones serve driver and workers: each shows its own
 /// and wants one of the same authority.
@@ -62,15 +64,18 @@ fn read(file: &Path) -> Result<String> {
 /// A connection to each worker, made when it is first needed and again when it broke.
 #[derive(Clone)]
 pub struct Channels {
+    /// Where connections are looked after: not where queries keep all threads busy.
+    runtime: Handle,
     tls: Option<ClientTlsConfig>,
     by_url: Arc<Mutex<HashMap<Url, Channel>>>,
 }
 
 impl Channels {
-    /// Errors: certificates that cannot be read.
+    /// Connections that the current runtime looks after. Errors: certificates that cannot be read; there
+    /// is no runtime.
     pub fn new(tls: Option<&Tls>) -> Result<Channels> {
         let tls = tls.map(Tls::client).transpose()?;
-        Ok(Channels { tls, by_url: Arc::default() })
+        Ok(Channels { runtime: Handle::try_current()?, tls, by_url: Arc::default() })
     }
 
     /// The scheme of workers' URLs.
@@ -85,7 +90,7 @@ impl Channels {
             return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(url.to_string())?
-            .connect_timeout(GIVEN_UP)
+            .connect_timeout(KEEP_ALIVE)
             .tcp_nodelay(true)
             .http2_adaptive_window(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
@@ -95,6 +100,7 @@ impl Channels {
             Some(tls) => endpoint.tls_config(tls.clone())?,
             None => endpoint,
         };
+        let _in_runtime = self.runtime.enter();
         let channel = endpoint.connect_lazy();
         by_url.insert(url.clone(), channel.clone());
         Ok(channel)

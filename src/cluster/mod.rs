@@ -4,6 +4,7 @@
 //! that a lost worker took down runs again here, on the workers that are left. Refuses to know what a
 //! plan is for. No rows of a table pass through the driver, and credentials never travel.
 
+mod apart;
 mod channels;
 mod codec;
 mod roster;

@@ -18,7 +18,7 @@ use crate::progress::tick;
 use crate::version;
 
 /// How long a worker may take to say who it is.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// How long a run waits for workers that come back when too few are left, and how often it asks.
 const COMING_BACK: Duration = Duration::from_secs(30);

@@ -24,11 +24,13 @@ use datafusion_distributed::{
 };
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use url::Url;
 
+use super::apart::Apart;
 use super::channels::{Channels, GIVEN_UP, KEEP_ALIVE, Tls};
 use super::codec::{Codec, kept_of};
 use super::roster::{Introduction, program};
@@ -85,13 +87,21 @@ pub async fn serve(
     if let Some(tls) = tls {
         server = server.tls_config(tls.server()?)?;
     }
+    let queries = Builder::new_multi_thread()
+        .worker_threads(*cores)
+        .thread_name("query")
+        .enable_all()
+        .build()?;
     listening(address);
-    server
-        .add_service(worker.into_worker_server())
+    let service = worker.into_worker_server();
+    let served = server
+        .add_service(Apart { service, runtime: queries.handle().clone() })
         .add_service(ObservabilityServiceServer::new(Observed))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), until)
-        .await?;
-    Ok(())
+        .await;
+    // Not waited for: what still runs there nobody wants any more.
+    queries.shutdown_background();
+    Ok(served?)
 }
 
 /// Makes the sessions of queries. Those of one run share what was read.

@@ -271,10 +271,7 @@ async fn work(
     };
     workspace.summary.skipped = workspace.plan.skipped.iter().copied().collect();
     progress.plan(steps(&workspace.plan));
-    // What others read is not asked for here.
-    if request.elsewhere.is_none() {
-        workspace.ask_ahead()?;
-    }
+    workspace.ask_ahead()?;
     let seen = remember::before_reference_rows_change(&workspace);
     workspace.warehouse.begin(&program_of(job), seen, &request.run_id).await?;
     reference::store(&mut workspace).await?;

@@ -258,7 +258,7 @@ def in_words(model):
 
 def too_little(model):
     """What grew faster than the model says."""
-    found = [f"{check.figure.rpartition(',')[0]} of the {check.work} "
+    found = [f"{check.figure.split(',')[0]} of the {check.work} "
              f"({check.measured / check.predicted:.1f} ×)"
              for check in model.checks() if check.measured > 1.25 * check.predicted > 0]
     return f" Of the largest world the two smaller ones said too little: {'; '.join(found)}." \

@@ -75,7 +75,8 @@ impl Roster {
     /// The workers that answered last. Errors: too few.
     pub fn members(&self) -> Result<Vec<Member>> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ensure!(members.len() >= self.least, "{} workers are left", members.len());
+        let (found, least) = (members.len(), self.least);
+        ensure!(found >= least, "{found} of at least {least} workers are left, so nothing runs");
         Ok(members)
     }
 

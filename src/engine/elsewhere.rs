@@ -32,6 +32,9 @@ pub trait Elsewhere: Debug + Send + Sync {
     /// Where temporary tables lie, for all to read.
     fn scratch(&self) -> &Location;
 
+    /// Whether enough of them answered last.
+    fn is_there(&self) -> bool;
+
     /// Prepares for a run that holds the lock: removes what dead runs left. Errors: the store fails.
     async fn begin(&self) -> Result<()>;
 

@@ -35,7 +35,7 @@ use sent::Sender;
 use watch::Watch;
 use write::WriteExec;
 
-use crate::engine::elsewhere::{Elsewhere, Ordered};
+use crate::engine::elsewhere::{Elsewhere, NOTHING_RUNS, Ordered};
 use crate::location::Location;
 use crate::progress::tick;
 
@@ -139,8 +139,9 @@ impl Cluster {
                 return Err(error);
             }
             if attempt == ATTEMPTS {
-                let hint = "each time a worker was lost or a connection broke, so nothing runs";
-                return Err(error.context(format!("{what} was tried {ATTEMPTS} times; {hint}")));
+                let why = "each time a worker was lost or a connection broke";
+                let why = format!("{what} was tried {ATTEMPTS} times; {why}, {NOTHING_RUNS}");
+                return Err(error.context(why));
             }
             let why = match lost.is_empty() {
                 true => "a connection to a worker broke".to_owned(),

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::Settings;
 use super::channels::Channels;
+use crate::engine::elsewhere::NOTHING_RUNS;
 use crate::progress::tick;
 use crate::version;
 
@@ -76,7 +77,7 @@ impl Roster {
     pub fn members(&self) -> Result<Vec<Member>> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (found, least) = (members.len(), self.least);
-        ensure!(found >= least, "{found} of at least {least} workers are left, so nothing runs");
+        ensure!(found >= least, "{found} of at least {least} workers are left, {NOTHING_RUNS}");
         Ok(members)
     }
 
@@ -104,7 +105,7 @@ impl Roster {
         if members.len() < self.least {
             let (found, wanted) = (members.len(), self.least);
             let why: String = troubles.iter().map(|trouble| format!("\n  {trouble}")).collect();
-            bail!("{found} of at least {wanted} workers are there, so nothing runs{why}");
+            bail!("{found} of at least {wanted} workers are there, {NOTHING_RUNS}{why}");
         }
         Ok(members)
     }

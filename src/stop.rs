@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::engine::elsewhere::NOTHING_RUNS;
+
 /// The exit codes (`docs/operate.md`), by what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -123,7 +125,7 @@ impl From<anyhow::Error> for Stop {
 /// Signs of common trouble, and what to do about it.
 const HINTS: [(&str, &str); 15] = [
     (
-        "so nothing runs",
+        NOTHING_RUNS,
         "start `lookback worker` at these addresses, and run again; a worker that ends without a word \
          had too little memory, and --min-workers says how many are wanted",
     ),

@@ -35,7 +35,7 @@ use sent::Sender;
 use watch::Watch;
 use write::WriteExec;
 
-use crate::engine::elsewhere::{Elsewhere, Ordered};
+use crate::engine::elsewhere::{Elsewhere, NOTHING_RUNS, Ordered};
 use crate::location::Location;
 use crate::progress::tick;
 
@@ -87,7 +87,9 @@ impl Cluster {
         // On one core a plan would have nothing to divide.
         let cores_each = cores_each.max(2);
         let cores = members.iter().map(|member| member.cores).sum();
-        tracing::info!("{} workers with {cores} cores: {}", members.len(), names(&members));
+        let count = members.len();
+        let workers = if count == 1 { "worker" } else { "workers" };
+        tracing::info!("{count} {workers} with {cores} cores: {}", names(&members));
         let all_scratch = root.child(crate::warehouse::SCRATCH);
         let piece = settings.piece.max(1);
         Ok(Cluster {
@@ -137,8 +139,9 @@ impl Cluster {
                 return Err(error);
             }
             if attempt == ATTEMPTS {
-                let hint = "each time a worker was lost or a connection broke, so nothing runs";
-                return Err(error.context(format!("{what} was tried {ATTEMPTS} times; {hint}")));
+                let why = "each time a worker was lost or a connection broke";
+                let why = format!("{what} was tried {ATTEMPTS} times; {why}, {NOTHING_RUNS}");
+                return Err(error.context(why));
             }
             let why = match lost.is_empty() {
                 true => "a connection to a worker broke".to_owned(),

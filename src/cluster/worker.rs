@@ -63,7 +63,7 @@ pub async fn serve(
 ) -> Result<()> {
     let Settings { listen, cores, tls } = settings;
     let about = Introduction {
-        program: program(),
+        program: program()?,
         cores: *cores,
         instance: uuid::Uuid::now_v7().to_string(),
     };

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::remote_scan::RemoteScan;
 use crate::location::Location;
 
+/// The words of each error that is about these processes, and not about a plan.
+pub const NOTHING_RUNS: &str = "so nothing runs";
+
 /// Other processes that run plans.
 #[async_trait]
 pub trait Elsewhere: Debug + Send + Sync {

@@ -482,7 +482,7 @@ def secrets(bench):
 
 def slow(bench):
     """A worker that is slow is named, and progress of workers is progress of the run."""
-    big = World(bench.path, bench.temp / "big", clicks=60_000, orders=6_000, days=3)
+    big = World(bench.path, bench.temp / "big", clicks=40_000, orders=4_000, days=5)
     case = big.case()
     bench.cases.append(case)
     victim, is_over = bench.workers[w.VICTIM], threading.Event()

@@ -284,9 +284,16 @@ def write(arguments, facts, measurements):
     arguments.results.mkdir(parents=True, exist_ok=True)
     file = arguments.results / f"{facts['date'].split()[0]}-{facts['commit']}-cluster.md"
     file.write_text(text)
-    file.with_suffix(".json").write_text(
-        report.as_json({"circumstances": facts, "measurements": measurements}))
+    file.with_suffix(".json").write_text(one_line_each(facts, measurements))
     print(f"\nresults: {file}")
+
+
+def one_line_each(facts, measurements):
+    """As JSON. Steps are those of the runs that tables show them of."""
+    kept = [{name: value for name, value in run.items() if name != "steps" or not run["line"]}
+            for run in measurements]
+    lines = ",\n".join(json.dumps(run) for run in kept)
+    return f'{{"circumstances": {json.dumps(facts, indent=2)},\n"measurements": [\n{lines}\n]}}\n'
 
 
 def parse_arguments():

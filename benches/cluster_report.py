@@ -252,8 +252,17 @@ def in_words(model):
         f"A worker of the model is {MACHINE}, ${PRICE} an hour, and the driver is another. S3 requests "
         f"are $0.005 per 1,000 writes and listings and $0.0004 per 1,000 reads. Its cores count as "
         f"fast as those measured on. Traffic within a zone is free; between zones it is not. The rows "
-        f"from 10 × on are arithmetic: nothing of that size has run.",
+        f"from 10 × on are arithmetic: nothing of that size has run.{too_little(model)}",
     ]
+
+
+def too_little(model):
+    """What grew faster than the model says."""
+    found = [f"{check.figure.split(',')[0]} of the {check.work} "
+             f"({check.measured / check.predicted:.1f} ×)"
+             for check in model.checks() if check.measured > 1.25 * check.predicted > 0]
+    return f" Of the largest world the two smaller ones said too little: {'; '.join(found)}." \
+        if found else ""
 
 
 def markdown(facts, measurements, model):

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::engine::elsewhere::NOTHING_RUNS;
+
 /// The exit codes (`docs/operate.md`), by what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -121,7 +123,12 @@ impl From<anyhow::Error> for Stop {
 }
 
 /// Signs of common trouble, and what to do about it.
-const HINTS: [(&str, &str); 14] = [
+const HINTS: [(&str, &str); 15] = [
+    (
+        NOTHING_RUNS,
+        "start `lookback worker` at these addresses, and run again; a worker that ends without a word \
+         had too little memory, and --min-workers says how many are wanted",
+    ),
     (
         "Resources exhausted",
         "this needs more memory; raise --memory-limit, or backfill fewer dates at a time",
@@ -137,11 +144,6 @@ const HINTS: [(&str, &str); 14] = [
     ),
     ("Read-only file system", "nothing can be written there, and no retry mends that"),
     ("which TMPDIR names", "set TMPDIR to a folder with room"),
-    (
-        "Failed to fetch metadata for file",
-        "a file of the warehouse is gone: `lookback check` names it, and `lookback backfill JOB \
-         --stale` makes again what can be made again",
-    ),
     ("NoSuchBucket", "there is no such bucket; see the locations in the job file"),
     ("ContainerNotFound", "there is no such container; see the locations in the job file"),
     ("InvalidAccessKeyId", "these keys are unknown to the store; see AWS_ACCESS_KEY_ID"),
@@ -151,9 +153,15 @@ const HINTS: [(&str, &str); 14] = [
     (
         "169.254.169.254",
         "no keys are set, and this machine's own cannot be read; set AWS_ACCESS_KEY_ID and \
-         AWS_SECRET_ACCESS_KEY",
+         AWS_SECRET_ACCESS_KEY, for each worker as well",
     ),
     ("URL scheme is not allowed", "an endpoint without TLS needs AWS_ALLOW_HTTP=true"),
+    // After those of stores, for why a file is not read may be one of these.
+    (
+        "Failed to fetch metadata for file",
+        "a file of the warehouse is gone: `lookback check` names it, and `lookback backfill JOB \
+         --stale` makes again what can be made again",
+    ),
 ];
 
 /// The causes of an error, from the outermost inwards. Many errors repeat the causes below them, so

@@ -10,6 +10,7 @@ mod codec;
 mod roster;
 mod sent;
 mod watch;
+mod whole;
 pub mod worker;
 mod write;
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use async_trait::async_trait;
 use datafusion::common::DataFusionError;
@@ -34,7 +35,7 @@ use sent::Sender;
 use watch::Watch;
 use write::WriteExec;
 
-use crate::engine::elsewhere::{Elsewhere, Ordered};
+use crate::engine::elsewhere::{Elsewhere, NOTHING_RUNS, Ordered};
 use crate::location::Location;
 use crate::progress::tick;
 
@@ -86,7 +87,9 @@ impl Cluster {
         // On one core a plan would have nothing to divide.
         let cores_each = cores_each.max(2);
         let cores = members.iter().map(|member| member.cores).sum();
-        tracing::info!("{} workers with {cores} cores: {}", members.len(), names(&members));
+        let count = members.len();
+        let workers = if count == 1 { "worker" } else { "workers" };
+        tracing::info!("{count} {workers} with {cores} cores: {}", names(&members));
         let all_scratch = root.child(crate::warehouse::SCRATCH);
         let piece = settings.piece.max(1);
         Ok(Cluster {
@@ -109,8 +112,13 @@ impl Cluster {
     ) -> Result<Vec<RecordBatch>> {
         let mut attempt = 0;
         loop {
-            let before = self.roster.members()?;
+            let before = match self.roster.members() {
+                Ok(members) => members,
+                // Another query has found that they are lost, and waits for them, too.
+                Err(_) => self.roster.muster_again().await?,
+            };
             let begun = Instant::now();
+            tracing::debug!(what, attempt, "goes elsewhere");
             let error = match self.run_once(plan(attempt)?).await {
                 Ok(rows) => {
                     tracing::debug!(what, seconds = begun.elapsed().as_secs_f64(), "ran elsewhere");
@@ -120,13 +128,20 @@ impl Cluster {
             };
             attempt += 1;
             // Whether it was the plan or a worker is asked of the workers.
-            let now = self.roster.muster_again().await;
-            let now = now.with_context(|| format!("{what} failed: {error:#}"))?;
+            let is_of_network = is_of_network(&error);
+            let now = self.roster.muster_again().await.with_context(|| match is_of_network {
+                true => format!("{what} was cut off"),
+                false => format!("{what} failed: {error:#}"),
+            })?;
             let lost: Vec<Member> =
                 before.into_iter().filter(|member| !now.contains(member)).collect();
-            let is_of_network = !lost.is_empty() || is_of_network(&error);
-            if attempt == ATTEMPTS || !is_of_network {
+            if lost.is_empty() && !is_of_network {
                 return Err(error);
+            }
+            if attempt == ATTEMPTS {
+                let why = "each time a worker was lost or a connection broke";
+                let why = format!("{what} was tried {ATTEMPTS} times; {why}, {NOTHING_RUNS}");
+                return Err(error.context(why));
             }
             let why = match lost.is_empty() {
                 true => "a connection to a worker broke".to_owned(),
@@ -157,20 +172,29 @@ impl Cluster {
             together(sinks)
         };
         let mut reports: Vec<Vec<((u64, u64), String)>> = vec![Vec::new(); plans.len()];
-        let mut seen = BTreeSet::new();
+        let mut writers: Vec<(u64, BTreeSet<(u64, u64)>)> = vec![Default::default(); plans.len()];
         for batch in self.attempt(what, query).await? {
             let column = |at: usize| batch.column(at).as_primitive::<UInt64Type>().values();
-            let texts = batch.column(3).as_string::<i32>();
+            let texts = batch.column(4).as_string::<i32>();
             // Each part of a plan reports once. Twice would count its rows twice.
             if batch.num_rows() > 0 {
-                let part = (column(0)[0], column(1)[0], column(2)[0]);
-                ensure!(seen.insert(part), "part {part:?} of {what} ran twice");
+                let (number, part) = (usize::try_from(column(0)[0])?, (column(1)[0], column(2)[0]));
+                let of = writers.get_mut(number).context("a report on an unknown plan")?;
+                ensure!(of.1.insert(part), "part {part:?} of plan {number} of {what} ran twice");
+                of.0 = column(3)[0];
             }
-            for row in 0..batch.num_rows() {
-                let number = usize::try_from(column(0)[row])?;
-                let of = reports.get_mut(number).context("a report on an unknown plan")?;
-                of.push(((column(1)[row], column(2)[row]), texts.value(row).to_owned()));
+            for row in (0..batch.num_rows()).filter(|row| texts.is_valid(*row)) {
+                let (number, part) =
+                    (usize::try_from(column(0)[row])?, (column(1)[row], column(2)[row]));
+                reports[number].push((part, texts.value(row).to_owned()));
             }
+        }
+        for (wanted, found) in &writers {
+            let found = found.len() as u64;
+            ensure!(
+                found > 0 && found == *wanted,
+                "{what}: {found} of {wanted} parts of a query said what they wrote"
+            );
         }
         let in_order = |mut of: Vec<((u64, u64), String)>| {
             // Stable: of one partition they are in their order.
@@ -211,6 +235,10 @@ impl Elsewhere for Cluster {
         self.attempt(what, |_| together(vec![plan.clone()])).await
     }
 
+    fn is_there(&self) -> bool {
+        self.roster.members().is_ok()
+    }
+
     async fn begin(&self) -> Result<()> {
         self.all_scratch.remove_all().await
     }
@@ -232,10 +260,15 @@ fn together(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionP
 }
 
 /// Whether an error says that a process could not be reached. What one worker says of another arrives
-/// as text.
+/// as text, and so does its word for a plan that did not reach it.
 fn is_of_network(error: &anyhow::Error) -> bool {
-    const SIGNS: [&str; 4] =
-        ["transport error", "h2 protocol error", "error trying to connect", "connection error"];
+    const SIGNS: [&str; 5] = [
+        "code: '",
+        "transport error",
+        "h2 protocol error",
+        "error trying to connect",
+        "connection error",
+    ];
     let is_said = |text: String| SIGNS.iter().any(|sign| text.contains(sign));
     let is_meant = |error: &DataFusionError| match error.find_root() {
         DataFusionError::External(cause) => {
@@ -243,6 +276,7 @@ fn is_of_network(error: &anyhow::Error) -> bool {
                 || cause.is::<tonic::transport::Error>()
                 || is_said(cause.to_string())
         }
+        DataFusionError::Execution(text) => text.contains("while waiting for the plan to be set"),
         _ => false,
     };
     error.chain().filter_map(|cause| cause.downcast_ref::<DataFusionError>()).any(is_meant)

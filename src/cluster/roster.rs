@@ -14,6 +14,7 @@ use url::Url;
 
 use super::Settings;
 use super::channels::Channels;
+use crate::engine::elsewhere::NOTHING_RUNS;
 use crate::progress::tick;
 use crate::version;
 
@@ -34,9 +35,17 @@ pub struct Introduction {
     pub instance: String,
 }
 
-/// The program and its commit. Plans travel between equal programs only.
-pub fn program() -> String {
-    version::long().replace('\n', ", ")
+/// The program and what it was built from. Plans travel between equal programs only. Where no commit
+/// tells what is inside, the program's own bytes do. Errors: they cannot be read.
+pub fn program() -> Result<String> {
+    let version = version::long().replace('\n', ", ");
+    if version.contains("(commit") && !version.contains("with changes") {
+        return Ok(version);
+    }
+    let file = std::env::current_exe().context("where is this program?")?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(file).context("cannot read this program")?)?;
+    Ok(format!("{version}, digest {}", &hasher.finalize().to_hex()[..16]))
 }
 
 /// A worker that answered.
@@ -49,6 +58,7 @@ pub struct Member {
 
 /// The workers of a run.
 pub struct Roster {
+    program: String,
     workers: Vec<String>,
     least: usize,
     pub channels: Channels,
@@ -56,17 +66,18 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Errors: certificates that cannot be read.
+    /// Errors: certificates, or this program, that cannot be read.
     pub fn new(settings: &Settings) -> Result<Roster> {
         let channels = Channels::new(settings.tls.as_ref())?;
         let (workers, least) = (settings.workers.clone(), settings.min_workers.max(1));
-        Ok(Roster { workers, least, channels, members: Mutex::default() })
+        Ok(Roster { program: program()?, workers, least, channels, members: Mutex::default() })
     }
 
     /// The workers that answered last. Errors: too few.
     pub fn members(&self) -> Result<Vec<Member>> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ensure!(members.len() >= self.least, "{} workers are left", members.len());
+        let (found, least) = (members.len(), self.least);
+        ensure!(found >= least, "{found} of at least {least} workers are left, {NOTHING_RUNS}");
         Ok(members)
     }
 
@@ -94,7 +105,7 @@ impl Roster {
         if members.len() < self.least {
             let (found, wanted) = (members.len(), self.least);
             let why: String = troubles.iter().map(|trouble| format!("\n  {trouble}")).collect();
-            bail!("{found} of at least {wanted} workers are there, so nothing runs{why}");
+            bail!("{found} of at least {wanted} workers are there, {NOTHING_RUNS}{why}");
         }
         Ok(members)
     }
@@ -141,8 +152,12 @@ impl Roster {
         let info = info.map_err(|error| anyhow::anyhow!("is not reached: {}", cause(&error)))?;
         let about: Introduction =
             serde_json::from_str(&info.version).context("is no lookback worker")?;
-        let ours = program();
-        ensure!(about.program == ours, "is {}, and this is {ours}", about.program);
+        let ours = &self.program;
+        ensure!(
+            about.program == *ours,
+            "is another version, {}, and this is {ours}",
+            about.program
+        );
         Ok(Member { url: url.clone(), cores: about.cores.max(1), instance: about.instance })
     }
 }

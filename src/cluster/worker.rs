@@ -35,6 +35,7 @@ use super::channels::{Channels, GIVEN_UP, KEEP_ALIVE, Tls};
 use super::codec::{Codec, kept_of};
 use super::roster::{Introduction, program};
 use super::sent::RUN;
+use super::whole::whole;
 use super::write::writing;
 use crate::engine::read_ahead::ask_ahead_for;
 use crate::engine::{self, Tuning};
@@ -62,7 +63,7 @@ pub async fn serve(
 ) -> Result<()> {
     let Settings { listen, cores, tls } = settings;
     let about = Introduction {
-        program: program(),
+        program: program()?,
         cores: *cores,
         instance: uuid::Uuid::now_v7().to_string(),
     };
@@ -136,6 +137,7 @@ impl Desk {
             .with_runtime_env(runtime)
             .with_distributed_user_codec(Codec { stores })
             .with_distributed_worker_plan_rewrite_handler(ahead)
+            .with_distributed_worker_plan_rewrite_handler(whole)
             .with_distributed_channel_resolver(self.channels.clone());
         let tuning = Tuning { partitions: self.cores, ..Tuning::default() };
         engine::session_of_a_worker(builder, &tuning, raw::link_key_function())

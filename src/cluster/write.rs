@@ -47,7 +47,8 @@ pub struct Task {
 }
 
 /// Writes its input as ordered. Its rows are reports: the plan's number, the task and the partition
-/// that wrote, and what was written.
+/// that wrote, how many such writers the plan has, and what was written. A writer without rows reports
+/// a null, so that one that is missing is noticed.
 #[derive(Debug)]
 pub struct WriteExec {
     pub input: Arc<dyn ExecutionPlan>,
@@ -97,8 +98,9 @@ fn in_one_piece(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 
 fn schema() -> SchemaRef {
     let number = |name| Field::new(name, DataType::UInt64, false);
-    let report = Field::new("report", DataType::Utf8, false);
-    Arc::new(Schema::new(vec![number("plan"), number("task"), number("partition"), report]))
+    let report = Field::new("report", DataType::Utf8, true);
+    let numbers = ["plan", "task", "partition", "writers"].map(number);
+    Arc::new(Schema::new(numbers.into_iter().chain([report]).collect::<Vec<_>>()))
 }
 
 async fn write(
@@ -198,15 +200,21 @@ impl ExecutionPlan for WriteExec {
             return internal_err!("rows would be written by the driver");
         };
         let (task, place) = (self.task.clone(), DistributedTaskContext::from_ctx(&context));
+        let writers = self.properties.partitioning.partition_count() * place.task_count;
         let rows = self.input.execute(partition, context)?;
         let reports = async move {
             let _counted = Writing::begin();
             let reports = write(rows, &task, &stores).await.map_err(as_engine_error)?;
+            let mut reports: Vec<Option<String>> = reports.into_iter().map(Some).collect();
+            if reports.is_empty() {
+                reports.push(None);
+            }
             let all = |number: u64| Arc::new(UInt64Array::from(vec![number; reports.len()]));
             let columns: Vec<arrow::array::ArrayRef> = vec![
                 all(task.number),
                 all(place.task_index as u64),
                 all(partition as u64),
+                all(writers as u64),
                 Arc::new(StringArray::from(reports.clone())),
             ];
             Ok(RecordBatch::try_new(schema(), columns)?)

@@ -28,12 +28,15 @@ pub async fn worker(options: WorkerOptions, voice: Voice) -> Result<(), Stop> {
             () = wait(SignalKind::terminate()) => {}
         }
     };
-    let listening = |address| voice.say(&format!("listening on {address} with {cores} cores"));
+    let listening = |address: std::net::SocketAddr| {
+        let word = if cores == 1 { "core" } else { "cores" };
+        voice.say(&format!("listening on {address} with {cores} {word}"));
+    };
     Ok(serve(&settings, listening, until).await?)
 }
 
 /// Who works on a run: whom the arguments name, else whom the job file names. None: this process.
-/// Errors: exit 2 when certificates are not all there.
+/// Errors: exit 2 when certificates are not all there, or workers are counted and not named.
 pub fn cluster_of(
     options: &ClusterOptions,
     job: &ClusterSettings,
@@ -43,7 +46,12 @@ pub fn cluster_of(
         false => options.workers.clone(),
     };
     if workers.is_empty() {
-        return Ok(None);
+        let is_meant = options.min_workers.is_some() || options.tls.tls_ca.is_some();
+        return match is_meant {
+            true => Err(Stop::fix_one("no workers are named")
+                .hint("--workers host:port,… or workers of [cluster] name them")),
+            false => Ok(None),
+        };
     }
     let workers: Vec<String> = workers.iter().map(|worker| worker.trim().to_owned()).collect();
     if let Some(wrong) = workers.iter().find(|worker| !is_address(worker)) {
@@ -65,7 +73,7 @@ fn is_address(worker: &str) -> bool {
     })
 }
 
-/// Errors: exit 2 when some are there and others are not.
+/// Errors: exit 2 when some are there and others are not, or one cannot be opened.
 fn certificates(options: TlsOptions, job: TlsFiles) -> Result<Option<Tls>, Stop> {
     let either = |own: Option<PathBuf>, job: Option<PathBuf>| own.or(job);
     let files = (
@@ -75,6 +83,14 @@ fn certificates(options: TlsOptions, job: TlsFiles) -> Result<Option<Tls>, Stop>
     );
     match files {
         (Some(ca), Some(cert), Some(key)) => {
+            let unreadable = [&ca, &cert, &key].into_iter().filter_map(|file| {
+                let error = std::fs::File::open(file).err()?;
+                Some(format!("{}: cannot read a certificate or key: {error}", file.display()))
+            });
+            let unreadable: Vec<String> = unreadable.collect();
+            if !unreadable.is_empty() {
+                return Err(Stop::fix(unreadable));
+            }
             Ok(Some(Tls { ca, cert, key, name: options.tls_name.or(job.name) }))
         }
         (None, None, None) => Ok(None),

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::remote_scan::RemoteScan;
 use crate::location::Location;
 
+/// The words of each error that is about these processes, and not about a plan.
+pub const NOTHING_RUNS: &str = "so nothing runs";
+
 /// Other processes that run plans.
 #[async_trait]
 pub trait Elsewhere: Debug + Send + Sync {
@@ -31,6 +34,9 @@ pub trait Elsewhere: Debug + Send + Sync {
 
     /// Where temporary tables lie, for all to read.
     fn scratch(&self) -> &Location;
+
+    /// Whether enough of them answered last.
+    fn is_there(&self) -> bool;
 
     /// Prepares for a run that holds the lock: removes what dead runs left. Errors: the store fails.
     async fn begin(&self) -> Result<()>;

@@ -13,6 +13,7 @@ mod traffic;
 mod watched;
 mod wire;
 
+use std::io::ErrorKind;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -219,7 +220,11 @@ impl Location {
             }
         }
         if let Some(folder) = self.local_path().filter(|folder| folder.is_dir()) {
-            let removed = std::fs::remove_dir_all(&folder);
+            let removed = match std::fs::remove_dir_all(&folder) {
+                // Somebody who was cut off still writes there. The next removal takes it.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+                removed => removed,
+            };
             removed.with_context(|| format!("{}: cannot remove", self.name))?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use super::schema::Trouble;
 use super::through_view::columns_of_all;
 use super::{RawLog, relative};
 use crate::engine::Engine;
+use crate::engine::elsewhere::NOTHING_RUNS;
 use crate::location::is_of_store;
 
 impl RawLog {
@@ -52,7 +53,9 @@ impl RawLog {
                     continue;
                 }
                 Ok(Ok(rows)) => format!(": it holds {rows} rows, and says {}", file.rows),
-                Ok(Err(error)) if is_of_store(&error) => return Err(error.context(name)),
+                Ok(Err(error)) if is_of_store(&error) || is_of_others(engine, &error) => {
+                    return Err(error.context(name));
+                }
                 Ok(Err(error)) => {
                     // An error about the footer may come from the file or from the store.
                     let found = source.location.store().head(&file.meta.location).await;
@@ -70,4 +73,10 @@ impl RawLog {
         }
         Ok(Trouble::together(troubles))
     }
+}
+
+/// Whether an error says that those are lost who would have looked at a file.
+fn is_of_others(engine: &Engine, error: &anyhow::Error) -> bool {
+    let is_said = format!("{error:#}").contains(NOTHING_RUNS);
+    engine.elsewhere().is_some_and(|elsewhere| is_said || !elsewhere.is_there())
 }

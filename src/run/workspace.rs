@@ -207,9 +207,11 @@ impl Workspace<'_> {
         }
         let reports = elsewhere.run(model.name, plans).await;
         let reports = reports.with_context(|| format!("cannot write {}", model.name))?;
-        let files = slices.iter().zip(&reports);
-        let files = files.map(|((_, partitions), reports)| write::reported(reports, partitions));
-        Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let (mut files, folder) = (Vec::new(), self.warehouse.folder(model));
+        for ((_, partitions), reports) in slices.iter().zip(&reports) {
+            files.extend(write::reported(reports, partitions, &folder).await?);
+        }
+        Ok(files)
     }
 
     /// A run's files have its id, in every table and partition.

@@ -86,6 +86,10 @@ impl<'a> Cleaning<'a> {
         if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
         }
+        // Not the files are to blame, and this process alone would read for long.
+        if self.engine.elsewhere().is_some_and(|elsewhere| !elsewhere.is_there()) {
+            return outcome;
+        }
         let broken = self
             .raw
             .find_broken(&self.engine, &self.to_read(), self.workspace.job.reading())

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use datafusion::execution::SendableRecordBatchStream;
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
 use super::{NewFile, Upload};
@@ -34,6 +35,8 @@ pub struct FileReport {
     date: NaiveDate,
     log: Option<String>,
     path: String,
+    /// The paths that earlier attempts gave it. They may have left files there.
+    earlier: Vec<String>,
     size: u64,
     rows: u64,
     bounds: BTreeMap<String, (Value, Value)>,
@@ -58,15 +61,17 @@ pub async fn as_ordered(
     let partitions = order.partitions.iter().cloned();
     let partitions: Vec<Partition> =
         partitions.map(|(date, log)| Partition { date, log }).collect();
-    let file_name = match attempt {
+    let name_of = |attempt: u32| match attempt {
         0 => order.file_name.clone(),
         attempt => format!("{}-{attempt}", order.file_name),
     };
+    let file_name = name_of(attempt);
     let files = super::table(rows, model, &folder, &file_name, &partitions, zone).await?;
     let mut reports = Vec::new();
     for file in files {
         file.upload.finish(&file.path).await?;
-        reports.push(FileReport::of(file)?);
+        let earlier = (0..attempt).map(|earlier| file.path.replace(&file_name, &name_of(earlier)));
+        reports.push(FileReport { earlier: earlier.collect(), ..FileReport::of(file)? });
     }
     Ok(reports)
 }
@@ -81,6 +86,7 @@ impl FileReport {
             date: file.partition.date,
             log: file.partition.log,
             path: file.path,
+            earlier: Vec::new(),
             size: file.size,
             rows: file.rows,
             nulls: file.nulls,
@@ -110,12 +116,23 @@ impl FileReport {
     }
 }
 
-/// The files that reports tell of, in the order of their partitions. Errors: not one file for each
-/// partition that was asked for.
-pub fn reported(reports: &[String], partitions: &[Partition]) -> Result<Vec<NewFile>> {
+/// The files that reports tell of, in the order of their partitions. What earlier attempts left in the
+/// table's folder is removed. Errors: not one file for each partition that was asked for.
+pub async fn reported(
+    reports: &[String],
+    partitions: &[Partition],
+    folder: &Location,
+) -> Result<Vec<NewFile>> {
     let mut files = Vec::new();
     for report in reports {
-        files.push(serde_json::from_str::<FileReport>(report)?.file()?);
+        let report: FileReport = serde_json::from_str(report)?;
+        for path in &report.earlier {
+            let left = folder.child(path);
+            // Perhaps nothing is there. What stays, or comes late, a vacuum removes.
+            let removed = left.store().delete(left.path()).await;
+            tracing::debug!("{left}: of an attempt that failed, removed: {}", removed.is_ok());
+        }
+        files.push(report.file()?);
     }
     files.sort_by(|one, other| one.partition.cmp(&other.partition));
     let mut wanted: Vec<&Partition> = partitions.iter().collect();

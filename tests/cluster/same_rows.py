@@ -29,6 +29,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / folder) for folder in ("readers", "writers", "stores")]
 
 try:
+    import boto3
     import deltalake
     import pyarrow
     import pyarrow.parquet
@@ -36,7 +37,6 @@ try:
     import same_rows as readers
     import world as plain
     from companies import COMPANIES
-    from own_shapes import Bucket
     from program import Program, ensure, holds
     from servers import start_s3, start_slow, stop_all
     from tried import Claims
@@ -47,6 +47,7 @@ except ImportError as missing:
     sys.exit(f"{missing}; install it with: pip install deltalake pyarrow boto3 'moto[server]'")
 
 SHAPES = ("structs", "page views", "order lines within an order", "Delta tables", "two click sources")
+REGION = "us-east-1"
 # Seconds to the first byte of the store's answers.
 DISTANCE = 0.005
 # So much of a file's end is asked for, to learn what is in it.
@@ -177,6 +178,28 @@ class Copy:
         return {name: one.version() for name, one in self.opened().items()}
 
 
+class Bucket:
+    """A bucket of the S3 server."""
+
+    def __init__(self, server, name):
+        self.name, self.url = name, f"s3://{name}"
+        key = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        self.options = {name.upper(): value for name, value in key.items()} | {
+            "AWS_ENDPOINT_URL": server,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": REGION,
+        }
+        self.client = boto3.client("s3", endpoint_url=server, region_name=REGION, **key)
+        self.client.create_bucket(Bucket=name)
+
+    def put(self, key, content):
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def sizes(self):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", ())}
+
+
 class CopyOnS3(Copy):
     """The same in a bucket. `line` is the driver's way to the store."""
 
@@ -263,7 +286,7 @@ def the_driver_reads_no_rows(program, store, temp):
         line = store().line("large")
         copy = CopyOnS3(demo, "large", program, store().server, line, store().fleet.first(2), "")
         copy.run("backfill")
-        sizes = sizes_in(copy.bucket)
+        sizes = copy.bucket.sizes()
         rows = 0
         for request in asked(line):
             key = request["path"].partition("/large/")[2]
@@ -282,11 +305,6 @@ def the_driver_reads_no_rows(program, store, temp):
         ensure(by_workers > raw / 2, f"the workers read {by_workers} bytes of {raw}")
 
     return claim
-
-
-def sizes_in(bucket):
-    pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
-    return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", ())}
 
 
 def is_table_file(key):

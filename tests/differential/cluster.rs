@@ -21,7 +21,7 @@ mod workers;
 #[test]
 fn a_cluster_makes_the_rows_of_one_machine() {
     let every = setting("LOOKBACK_CLUSTER_EVERY", 1);
-    each_world(every, async |seed| agree(seed).await);
+    each_world(every, agree);
 }
 
 /// Two workers, or four; with one core each, or more.

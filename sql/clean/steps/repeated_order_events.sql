@@ -10,7 +10,8 @@
 -- A log is delivered at least once, so a row may arrive again, later on its own landing date or on
 -- one of the next dates. The rows of one id are sorted by date, then time, then the other columns
 -- in the order of the log. Each row is compared with the one before it (C3). A row that fails
--- another check takes no part, so a broken copy cannot replace the good one.
+-- another check takes no part, so a broken copy cannot replace the good one. Amounts come last once
+-- more, as they are spelled: of 8.1 and 8.10 it is always the same one that is kept.
 with checked as (
     select *
     from clean.checked_order_events
@@ -71,7 +72,8 @@ in_order as (
             country nulls first,
             reason nulls first,
             visitor_id nulls first,
-            record nulls first
+            record nulls first,
+            amount nulls first
     )
 )
 

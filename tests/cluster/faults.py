@@ -37,7 +37,7 @@ from servers import free_port, start_s3, stop_all  # noqa: E402
 
 SECRET = "CanarySecretAccessKey0Sings0Loudly000000"
 HEAVY = ("clean.", "attribution.", "report.")
-# A frozen peer is asked after 4 s, given up after 6 more, and once more asked who it is for 8.
+# A frozen peer is asked after 5 s, given up after 15 more, and once more asked who it is for 12.
 NOTICED_WITHIN = 45
 
 

@@ -46,10 +46,11 @@ impl Watch {
                 let looks = members.iter().map(|member| look(&roster, member));
                 let mut busy = Vec::new();
                 for (member, look) in members.iter().zip(join_all(looks).await) {
-                    let Some(look) = look else { continue };
-                    if look.writing > 0 {
+                    // One that does not answer in time has too much to do.
+                    if look.is_none_or(|look| look.writing > 0) {
                         busy.push(member.url.clone());
                     }
+                    let Some(look) = look else { continue };
                     if last.insert(member.instance.clone(), look) != Some(look) {
                         tick();
                     }

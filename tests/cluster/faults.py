@@ -486,7 +486,7 @@ def slow(bench):
     case = big.case()
     bench.cases.append(case)
     victim, is_over = bench.workers[w.VICTIM], threading.Event()
-    driver = big.start_half(case, bench.workers, "--stall-seconds", "12")
+    driver = big.start_half(case, bench.workers, "--stall-seconds", "60")
     wait_for_step(driver, lambda names: "clean.checked_clicks" in names, "slow")
     brake = threading.Thread(target=w.stop_and_go, args=(victim, is_over, 2.5, 0.01))
     brake.start()
@@ -501,7 +501,7 @@ def slow(bench):
     ensure(name in ended.err, f"the straggler is not named:\n{ended.err[-3000:]}")
     ensure(ended.code == 0, f"ended with a slow worker:\n{ended.err[-3000:]}")
     big.ensure_right(case, "a slow worker")
-    holds(f"a straggler is named, and --stall-seconds 12 ends nothing meanwhile ({ended.seconds:.0f} s)")
+    holds(f"a straggler is named, and --stall-seconds 60 ends nothing meanwhile ({ended.seconds:.0f} s)")
 
 
 def whole(bench):

@@ -293,9 +293,13 @@ def served(handler, kind=socketserver.ThreadingTCPServer):
 
 
 def of_another_version(bench):
-    """The program with another commit in it."""
+    """The program with another commit in it, or nothing where it names none."""
     said = bench.world.program("--version").out
-    commit = re.search(r"\b([0-9a-f]{7,40})\b", said).group(1)
+    found = re.search(r"\b([0-9a-f]{7,40})\b", said)
+    if not found:
+        print(f"SKIPPED  a worker of another version: no commit in {said!r}", flush=True)
+        return None
+    commit = found.group(1)
     other = commit[::-1] if commit[::-1] != commit else "f" * len(commit)
     data = pathlib.Path(bench.path).read_bytes()
     ensure(commit.encode() in data, f"{commit} of --version is not in the program")
@@ -309,18 +313,21 @@ def refused(bench):
     """Too few, wrong and foreign workers: exit 1 that names each and says why, and nothing is begun."""
     nobody = f"127.0.0.1:{free_port()}"
     two = bench.workers[:2]
-    program, commit, other = of_another_version(bench)
-    stranger = Worker(program, bench.temp)
+    another = of_another_version(bench)
     cases = [
         ("no worker there", [*two, nobody], 1, [nobody, "2 of at least 3 workers"]),
         ("a name that nobody has", [*two, "no-such-host.invalid:7878"], 1, ["no-such-host.invalid:7878"]),
         ("a server that says nothing", [*two, served(Silent)], 1, ["does not answer"]),
         ("a server of HTTP", [*two, served(Http, http.server.ThreadingHTTPServer)], 1, ["is not reached"]),
         ("a server of something else", [*two, served(Rude)], 1, ["is not reached"]),
-        ("a worker of another version", [*two, stranger], 1, [stranger.address, commit, other]),
         ("an address without a port", [*two, "127.0.0.1"], 2, ['"127.0.0.1" is no worker']),
         ("the same worker twice", [two[0], two[0], two[1]], 1, ["2 of at least 3 workers"]),
     ]
+    if another:
+        program, commit, other = another
+        stranger = Worker(program, bench.temp)
+        words = [stranger.address, commit, other]
+        cases.append(("a worker of another version", [*two, stranger], 1, words))
     case = bench.case()
     for what, workers, code, words in cases:
         driver = bench.start(case, "--min-workers", 3, workers=workers)
@@ -334,7 +341,8 @@ def refused(bench):
         ensure("goes elsewhere" not in ended.err, f"{what}: something ran")
         told = next(line for line in error.splitlines() if words[0] in line).strip()
         holds(f"{what}: exit {code}, nothing begun ({ended.seconds:.0f} s): {told[:200]}")
-    stranger.kill()
+    if another:
+        stranger.kill()
     driver = bench.start(case, "--min-workers", 2, workers=[*two, nobody])
     ended = bench.world.program.end(driver, codes=(0,))
     ensure(nobody in ended.err, f"nothing is said of {nobody}")

@@ -21,7 +21,7 @@ use tonic::codegen::http::{HeaderMap, HeaderValue};
 use super::codec::Codec;
 use super::roster::{Answering, Roster};
 use crate::engine::remote_scan::RemoteScan;
-use crate::engine::{Tuning, settle};
+use crate::engine::{Tuning, settings};
 
 /// The header that names the run, so that a worker keeps what it read apart from other runs.
 pub const RUN: &str = "lookback-run";
@@ -40,8 +40,8 @@ impl Sender {
         partitions: usize,
         piece: usize,
     ) -> Result<Sender> {
-        let mut config = SessionConfig::new();
-        settle(&mut config, &Tuning { partitions, ..Tuning::default() });
+        let tuning = Tuning { partitions, ..Tuning::default() };
+        let config = settings(SessionConfig::new(), &tuning);
         let mut headers = HeaderMap::new();
         headers.insert(RUN, HeaderValue::from_str(run_id)?);
         let state = SessionStateBuilder::new()

@@ -52,7 +52,7 @@ class Bench:
     def __init__(self, program, temp):
         self.path, self.temp = program, temp
         self.world = World(program, temp / "world")
-        self.workers = [Worker(program, temp) for _ in range(3)]
+        self.workers = [Worker(program) for _ in range(3)]
         self.cases = []
 
     def case(self, **more):
@@ -325,7 +325,7 @@ def refused(bench):
     ]
     if another:
         program, commit, other = another
-        stranger = Worker(program, bench.temp)
+        stranger = Worker(program)
         words = [stranger.address, commit, other]
         cases.append(("a worker of another version", [*two, stranger], 1, words))
     case = bench.case()
@@ -459,7 +459,7 @@ def secrets(bench):
     canary = w.Program(bench.path, credentials)
     job = store.job(f"{store.url}/warehouse")
     job.write_text(job.read_text() + "\n[cluster]\npiece_mb = 0\n")
-    three = [Worker(bench.path, bench.temp, credentials=credentials, log_level="trace") for _ in range(3)]
+    three = [Worker(bench.path, credentials=credentials, log_level="trace") for _ in range(3)]
     wire = Wire(three[0].port)
     addresses = ",".join([wire.address, three[1].address, three[2].address])
     backfill = [*world.backfill(job), "--workers", addresses]
@@ -489,7 +489,7 @@ def secrets(bench):
         f"on S3, with a worker killed: right rows; the secret is nowhere in {megabytes:.1f} MB of"
         f" trace logs, {len(scratch)} scratch files and {len(wire.passed)} bytes on a wire"
     )
-    poor = [Worker(bench.path, bench.temp, credentials={}) for _ in range(2)]
+    poor = [Worker(bench.path, credentials={}) for _ in range(2)]
     job = store.job(f"{store.url}/poor")
     job.write_text(job.read_text() + "\n[cluster]\npiece_mb = 0\n")
     addresses = ",".join(worker.address for worker in poor)

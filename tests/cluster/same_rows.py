@@ -42,7 +42,7 @@ try:
     from tried import Claims
 
     sys.path.append(str(pathlib.Path(__file__).resolve().parent))
-    from fleet import Fleet
+    from workers import Fleet
 except ImportError as missing:
     sys.exit(f"{missing}; install it with: pip install deltalake pyarrow boto3 'moto[server]'")
 

@@ -22,15 +22,16 @@ from world import Tables  # noqa: E402
 
 VICTIM = 1
 DEBUG = "lookback=debug"
+MANY = 4
 
 
 class Worker:
     """A worker on a port that stays its own, however often it is started."""
 
-    def __init__(self, program, folder, port=None, credentials=None, log_level=DEBUG):
+    def __init__(self, program, port=None, credentials=None, log_level=DEBUG, cores=2):
         self.program = Program(program, credentials or {})
         self.port = port or free_port()
-        self.folder, self.log_level = folder, log_level
+        self.cores, self.log_level = cores, log_level
         self.address = f"127.0.0.1:{self.port}"
         self.starts = 0
         self.start()
@@ -38,7 +39,7 @@ class Worker:
     def start(self, *arguments):
         self.starts += 1
         self.process = self.program.start(
-            "worker", "--listen", self.address, "--cores", 2, *arguments, LOOKBACK_LOG=self.log_level
+            "worker", "--listen", self.address, "--cores", self.cores, *arguments, LOOKBACK_LOG=self.log_level
         )
         wait_until(lambda: "listening on" in self.log(), f"{self.address} does not listen", self)
 
@@ -72,6 +73,17 @@ class Worker:
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Fleet:
+    """So many workers of one core each, with the credentials of one store."""
+
+    def __init__(self, program, credentials, count=MANY):
+        self.workers = [Worker(program, credentials=credentials, cores=1) for _ in range(count)]
+
+    def first(self, count):
+        """As `--workers` wants so many of them."""
+        return ",".join(worker.address for worker in self.workers[:count])
 
 
 def memory_group(name):

@@ -2,23 +2,26 @@
 //!
 //! Refuses to do anything: `main` runs what comes out of here.
 
+#[cfg(feature = "cluster")]
+mod cluster;
+mod dates;
+
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
+use chrono::NaiveDate;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::days::{self, DateRange};
 use crate::ddl::{self, Dialect, Only};
-use crate::job::Job;
 use crate::model;
-use crate::nearest::nearest;
-use crate::plan::{DateSelection, Rebuild};
+use crate::plan::Rebuild;
 use crate::report;
-use crate::stop::Stop;
-use crate::summary::Asked;
 use crate::version;
+
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterOptions, TlsOptions, WorkerOptions};
+use dates::calendar_date;
+pub use dates::{Dates, backfill, date_in, night};
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
 #[derive(Debug, Parser)]
@@ -296,52 +299,6 @@ pub struct RunOptions {
     pub cluster: ClusterOptions,
 }
 
-/// How a worker listens.
-#[cfg(feature = "cluster")]
-#[derive(Debug, Args)]
-pub struct WorkerOptions {
-    /// Address to listen on; port 0 is any free one
-    #[arg(long, default_value = "127.0.0.1:7878")]
-    pub listen: std::net::SocketAddr,
-    /// Partitions that are worked on at once; by default as many as there are cores
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub cores: Option<u16>,
-    #[command(flatten)]
-    pub tls: TlsOptions,
-}
-
-/// Who works on a run, where the job file does not say it.
-#[cfg(feature = "cluster")]
-#[derive(Debug, Args, Default)]
-pub struct ClusterOptions {
-    /// Workers that do the work: host:port, with commas; a name may stand for several
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
-    pub workers: Vec<String>,
-    /// End with exit 1 when fewer workers answer
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub min_workers: Option<u16>,
-    #[command(flatten)]
-    pub tls: TlsOptions,
-}
-
-/// Files in PEM. Driver and workers show certificates of one authority to each other.
-#[cfg(feature = "cluster")]
-#[derive(Debug, Clone, Args, Default)]
-pub struct TlsOptions {
-    /// Certificate of the authority
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_ca: Option<PathBuf>,
-    /// Certificate of this process
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// Key of this certificate
-    #[arg(long, value_name = "FILE", requires = "tls_ca")]
-    pub tls_key: Option<PathBuf>,
-    /// Name in the workers' certificates, where it is not the host
-    #[arg(long, value_name = "NAME", requires = "tls_ca")]
-    pub tls_name: Option<String>,
-}
-
 impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
@@ -382,74 +339,6 @@ fn bytes(text: &str) -> Result<usize, String> {
     match digits.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok((number * factor) as usize),
         _ => Err("512MB or 2GB is wanted".to_owned()),
-    }
-}
-
-/// A date of the years 1 to 9998.
-fn calendar_date(text: &str) -> Result<NaiveDate, String> {
-    let date = text.parse::<NaiveDate>().map_err(|error| error.to_string())?;
-    match (1..=9998).contains(&chrono::Datelike::year(&date)) {
-        true => Ok(date),
-        false => Err("the year is not from 1 to 9998".to_owned()),
-    }
-}
-
-/// The dates of a run as typed.
-#[derive(Debug, Clone)]
-pub enum Dates {
-    Night(String),
-    Backfill { dates: Option<(NaiveDate, NaiveDate)>, stale: bool },
-}
-
-impl Dates {
-    /// Errors: exit 2.
-    pub fn of(&self, job: &Job, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
-        match self {
-            Dates::Night(date) => night(job, date, now),
-            Dates::Backfill { dates, stale } => backfill(*dates, *stale),
-        }
-    }
-
-    /// What they say without a job file. None where they are a word, such as `yesterday`.
-    pub fn as_typed(&self) -> Option<Asked> {
-        let selection = match self {
-            Dates::Night(date) => DateSelection::Night(calendar_date(date).ok()?),
-            Dates::Backfill { dates, stale } => backfill(*dates, *stale).ok()?,
-        };
-        Some(Asked::of(selection, 0))
-    }
-}
-
-/// `2026-05-01`, `yesterday` or `today`. Errors: exit 2.
-pub fn night(job: &Job, text: &str, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
-    date_in("--date", text, job.zone, now).map(DateSelection::Night)
-}
-
-/// The date that an option names, in a time zone. Errors: exit 2.
-pub fn date_in(option: &str, text: &str, zone: Tz, now: DateTime<Utc>) -> Result<NaiveDate, Stop> {
-    let today = days::local_date(now, zone);
-    match text {
-        "today" => Ok(today),
-        "yesterday" => Ok(days::minus(today, 1)),
-        text => calendar_date(text).map_err(|_| {
-            let meant = nearest(text, ["yesterday", "today"]);
-            let meant = meant.map(|word| format!("; is {word} meant?")).unwrap_or_default();
-            Stop::fix_one(format!(
-                "{option} \"{text}\" is no date: 2026-05-01, yesterday or today is wanted{meant}"
-            ))
-        }),
-    }
-}
-
-/// `--from` and `--to`, or `--stale`. Errors: exit 2 when there is neither, or `--from` is after
-/// `--to`.
-pub fn backfill(dates: Option<(NaiveDate, NaiveDate)>, stale: bool) -> Result<DateSelection, Stop> {
-    match dates {
-        None if stale => Ok(DateSelection::Stale),
-        None => Err(Stop::fix_one("which dates? --from and --to name the first and the last")
-            .hint("--stale stands for all dates that a change outdated")),
-        Some((from, to)) if from <= to => Ok(DateSelection::Backfill(DateRange { from, to })),
-        Some((from, to)) => Err(Stop::fix_one(format!("--from {from} is after --to {to}"))),
     }
 }
 

@@ -137,6 +137,13 @@ impl Audience {
         summary.seconds = self.started.elapsed().as_secs_f64();
         summary.stages = self.progress.stages();
         summary.end(&ended);
+        for warning in &summary.warnings {
+            match ended {
+                Ok(()) => tracing::warn!(target: output::IN_SUMMARY, "{warning}"),
+                // There is no summary for people then.
+                Err(_) => tracing::warn!("{warning}"),
+            }
+        }
         let mut troubles = Vec::new();
         if let Some(place) = &self.metrics {
             let about = metrics::About {

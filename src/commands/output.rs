@@ -8,6 +8,9 @@ use crate::cli::LogFormat;
 use crate::progress::Progress;
 use crate::stop::Stop;
 
+/// Marks log lines that the text of a summary has, too. They are left out where it is printed.
+pub const IN_SUMMARY: &str = "lookback::summary";
+
 /// How much is printed, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct Voice {
@@ -45,10 +48,11 @@ impl Voice {
     pub fn start_log(self) {
         let on_terminal = std::io::stderr().is_terminal();
         let default = match self.format {
-            _ if self.quiet => "error,lookback=warn",
+            _ if self.quiet => "error,lookback=warn".to_owned(),
             // On a terminal the progress bar shows what the log lines would say.
-            LogFormat::Text if on_terminal => "warn",
-            _ => "warn,lookback=info",
+            LogFormat::Text if on_terminal => format!("warn,{IN_SUMMARY}=off"),
+            LogFormat::Text => format!("warn,lookback=info,{IN_SUMMARY}=off"),
+            LogFormat::Json => "warn,lookback=info".to_owned(),
         };
         // It warns of each table that a part of it, which vacuum uses, is new.
         let default = format!("{default},deltalake_core::operations::vacuum=error");

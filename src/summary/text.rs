@@ -20,6 +20,7 @@ impl fmt::Display for Summary {
         if self.report_dates.is_empty() && self.written.is_empty() {
             writeln!(f, "nothing to do")?;
             self.tell_outdated(f)?;
+            self.tell_warnings(f)?;
             self.tell_requests(f)?;
             return write!(f, "{:<34}{:>16.1}", "seconds", self.seconds);
         }
@@ -85,6 +86,7 @@ impl fmt::Display for Summary {
         )?;
         for (currency, amount) in &self.refunds_not_booked {
             let amount = grouped_text(&amount.to_string());
+            let currency = if currency == "(none)" { "without a currency" } else { currency };
             writeln!(f, "{:<34}{amount:>16} {currency}", "refunds not booked")?;
         }
         for (table, dates) in &self.written {
@@ -92,15 +94,17 @@ impl fmt::Display for Summary {
             writeln!(f, "{:<34}{:>16} {noun}", format!("written {table}"), dates.len())?;
         }
         self.tell_outdated(f)?;
-        for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
+        self.tell_warnings(f)?;
         self.tell_requests(f)?;
         write!(f, "{:<34}{:>16.1}", "seconds", self.seconds)
     }
 }
 
 impl Summary {
+    fn tell_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+
     fn tell_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(counts) = &self.object_store else { return Ok(()) };
         for (kind, requests) in &counts.requests {

@@ -1,6 +1,6 @@
 //! What looks wrong although no limit forbids it: nights in which nearly everything is rejected or
-//! unattributed look like good ones otherwise. Each is a sentence in the summary, and in the log, also
-//! with `--quiet`. Nothing here ends a run.
+//! unattributed look like good ones otherwise. Each is a sentence in the summary. Nothing here ends a
+//! run.
 //!
 //! Numbers of rows are in the logs of the tables. Rows are read only where these raise a doubt, apart
 //! from the buyers and visitors of what was cleaned.
@@ -29,7 +29,7 @@ pub async fn once_clean(workspace: &mut Workspace<'_>) -> Result<()> {
     found.extend(closed_views(workspace.summary));
     found.extend(workspace.plan.unread.iter().cloned());
     workspace.summary.refunds_not_booked = rejected::refunds(&money);
-    warn(workspace, found);
+    workspace.summary.warnings.extend(found);
     Ok(())
 }
 
@@ -39,16 +39,10 @@ pub async fn once_made(workspace: &mut Workspace<'_>) -> Result<()> {
     let placed = workspace.placed.values().copied().sum::<Lines>();
     workspace.summary.attributed_share = placed.share();
     let (low, ids) = try_join!(shares::low(workspace), ids::warnings(workspace))?;
-    let found = low.into_iter().chain(ids).chain(early_orphans(workspace));
-    warn(workspace, found.collect());
+    let early = early_orphans(workspace);
+    let found = low.into_iter().chain(ids).chain(early);
+    workspace.summary.warnings.extend(found);
     Ok(())
-}
-
-fn warn(workspace: &mut Workspace<'_>, warnings: Vec<String>) {
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    workspace.summary.warnings.extend(warnings);
 }
 
 /// Views that let no row through.

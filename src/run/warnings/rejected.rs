@@ -1,5 +1,6 @@
 //! Landing dates of which no row is valid, or no placed event; and the money of rejected refunds.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
@@ -27,15 +28,15 @@ pub struct Money {
     amount: i128,
 }
 
-/// Dates with the same reasons, and their rejected rows by reason.
+/// Dates with the same cause, and their rejected rows by reason.
 #[derive(Default)]
 struct Alike {
     dates: BTreeSet<NaiveDate>,
     rows: BTreeMap<String, u64>,
 }
 
-/// Dates by the reasons that their rows have.
-type ByReasons = BTreeMap<BTreeSet<String>, Alike>;
+/// Dates by the reason that most of their rows have.
+type ByCause = BTreeMap<String, Alike>;
 
 /// Landing dates of which all raw rows were rejected, none of them as a duplicate of a valid one.
 pub async fn without_a_valid_row(workspace: &Workspace<'_>) -> Result<Vec<String>> {
@@ -43,7 +44,7 @@ pub async fn without_a_valid_row(workspace: &Workspace<'_>) -> Result<Vec<String
     for log in [Log::Clicks, Log::Orders] {
         let dates = all_rejected(workspace, log)?;
         let raw = limits::counts(workspace, log)?.raw;
-        let mut alike = ByReasons::new();
+        let mut alike = ByCause::new();
         for (dt, reasons) in limits::reasons(workspace, log, &dates).await? {
             let rejected: u64 = reasons.iter().map(|(_, rows)| rows).sum();
             if raw.get(&dt) == Some(&rejected) {
@@ -82,7 +83,7 @@ pub async fn without_a_placed_event(
             placed.remove(&limits::date_at(batch.column(0), row)?);
         }
     }
-    let mut alike = ByReasons::new();
+    let mut alike = ByCause::new();
     for (dt, reasons) in placed {
         add(&mut alike, dt, reasons.into_iter().collect());
     }
@@ -135,9 +136,10 @@ fn all_rejected(workspace: &Workspace<'_>, log: Log) -> Result<BTreeSet<NaiveDat
     Ok(dates)
 }
 
-fn add(alike: &mut ByReasons, dt: NaiveDate, reasons: Vec<(String, u64)>) {
-    let names = reasons.iter().map(|(reason, _)| reason.clone()).collect();
-    let alike = alike.entry(names).or_default();
+fn add(alike: &mut ByCause, dt: NaiveDate, reasons: Vec<(String, u64)>) {
+    let cause = reasons.iter().max_by_key(|(reason, rows)| (*rows, Reverse(reason)));
+    let Some((cause, _)) = cause else { return };
+    let alike = alike.entry(cause.clone()).or_default();
     alike.dates.insert(dt);
     for (reason, rows) in reasons {
         *alike.rows.entry(reason).or_default() += rows;
@@ -152,7 +154,7 @@ fn sentence(log: Log, Alike { dates, rows }: &Alike, noun: &str) -> String {
     };
     let mut reasons: Vec<(&str, u64)> =
         rows.iter().map(|(reason, rows)| (reason.as_str(), *rows)).collect();
-    reasons.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+    reasons.sort_by_key(|(_, rows)| Reverse(*rows));
     let first = reasons.first().map_or("", |(reason, _)| *reason);
     let why = match reasons.as_slice() {
         [_] => format!("as {first}"),

@@ -31,6 +31,8 @@ pub struct Figures {
     pub dates: BTreeSet<NaiveDate>,
     pub clicks: Looked,
     pub orders: Looked,
+    /// Clicks that name a visitor and no buyer.
+    pub only_visitor: u64,
     /// How many clicks each link format decides, in the order of the job file.
     pub formats: Vec<u64>,
     /// Clicks whose URL no format matches, and one such URL.
@@ -174,7 +176,10 @@ async fn hold(
             *looked.filled.entry(field.name().clone()).or_default() += filled;
         }
         match raw.log {
-            Log::Clicks => count_formats(job, &batch, figures)?,
+            Log::Clicks => {
+                count_formats(job, &batch, figures)?;
+                figures.only_visitor += only_visitor(&batch);
+            }
             Log::Orders => count_event_types(&batch, figures)?,
         }
         held.push(Ok(batch));
@@ -200,6 +205,13 @@ fn count_formats(job: &Job, batch: &RecordBatch, figures: &mut Figures) -> Resul
         }
     }
     Ok(())
+}
+
+fn only_visitor(batch: &RecordBatch) -> u64 {
+    let columns = batch.column_by_name("buyer_id").zip(batch.column_by_name("visitor_id"));
+    let Some((buyers, visitors)) = columns else { return 0 };
+    let is_one = |row: &usize| buyers.is_null(*row) && visitors.is_valid(*row);
+    (0..batch.num_rows()).filter(is_one).count() as u64
 }
 
 /// Counts event types that are none of the five. Of very many the first ones are enough.

@@ -7,7 +7,7 @@ mod figures;
 mod next;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
@@ -15,9 +15,10 @@ use chrono::NaiveDate;
 use futures::try_join;
 
 use crate::job::Job;
+use crate::location::Location;
 use crate::plan;
 use crate::raw::{Log, RawLog};
-use crate::reference::{Heads, Reference};
+use crate::reference::{self, Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::warehouse::Warehouse;
 use figures::Figures;
@@ -29,6 +30,8 @@ pub struct Understood {
     orders: RawLog,
     /// Rows of each reference table.
     reference: Vec<(&'static str, u64)>,
+    /// Tables that [input] does not name, and what of them lies where `lookback init` writes it.
+    unnamed: BTreeMap<&'static str, Unnamed>,
     /// What lies at reference tables and is not read (B5).
     unread: Vec<String>,
     /// None where there are no rows.
@@ -37,6 +40,14 @@ pub struct Understood {
     reported: BTreeSet<NaiveDate>,
     /// Files of the warehouse that are gone.
     losses: Vec<String>,
+}
+
+/// A reference table beside the job file, which does not name it.
+struct Unnamed {
+    /// As [input] would name it.
+    file: String,
+    /// Its rows, or why it is no such table.
+    rows: Result<u64, String>,
 }
 
 /// Reads the job file. Errors: exit 2 with all complaints, and the next step.
@@ -72,6 +83,7 @@ pub async fn check(job: &Job) -> Result<Understood, Stop> {
         clicks,
         orders,
         reference: reference.row_counts().collect(),
+        unnamed: unnamed(job).await?,
         unread: reference.unread.clone(),
         figures,
         losses: losses.iter().map(ToString::to_string).collect(),
@@ -113,4 +125,22 @@ async fn log(log: Log, job: &Job, complaints: &mut Complaints) -> Result<Option<
     complaints.locations.extend(wrong);
     complaints.files.extend(troubles);
     Ok(is_fine.then_some(raw))
+}
+
+/// Looks for the optional tables that the job does not name. One with example rows alone is none.
+async fn unnamed(job: &Job) -> Result<BTreeMap<&'static str, Unnamed>, Stop> {
+    let optional = [("fx_rates", job.fx_rates.is_some()), ("identities", job.identities.is_some())];
+    let beside = std::path::absolute(&job.file).map_err(anyhow::Error::from)?;
+    let mut found = BTreeMap::new();
+    for (name, _) in optional.into_iter().filter(|(_, is_named)| !is_named) {
+        let file = format!("reference/{name}.csv");
+        let location = Location::parse(&file, beside.parent().unwrap_or(Path::new("/")))?;
+        let rows = match reference::rows_at(job, name, location).await? {
+            None | Some(Ok(0)) => continue,
+            Some(Ok(rows)) => Ok(rows),
+            Some(Err(complaints)) => Err(complaints.into_iter().next().unwrap_or_default()),
+        };
+        found.insert(name, Unnamed { file, rows });
+    }
+    Ok(found)
 }

@@ -30,7 +30,8 @@ pub fn first_of(complaints: Complaints) -> Option<Stop> {
     let is_unreadable = |text: &String| text.contains("is no readable Parquet file");
     let hint = if !program.is_empty() {
         "put the settings back with which the warehouse was begun, or name another [output] \
-         root: another zone, currency or program needs a warehouse of its own"
+         root: another zone, currency or program needs a warehouse of its own. Where nothing in it \
+         is wanted, remove the folder: the next run begins it anew"
             .to_owned()
     } else if !locations.is_empty() {
         "in [input], name the folder in which the folders of dates lie, and their layout. \

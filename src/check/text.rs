@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use iso_currency::Currency;
 
 use super::figures::{Figures, Keys, Looked};
-use super::{Understood, next};
+use super::{Understood, Unnamed, next};
 use crate::days::{self, DateRange};
 use crate::raw::{Log, RawLog, Shape};
 
@@ -27,7 +27,10 @@ impl fmt::Display for Understood {
         }
         writeln!(f, "\nreference tables")?;
         for (name, rows) in &self.reference {
-            writeln!(f, "  {name:<WIDE$}{rows} {}", if *rows == 1 { "row" } else { "rows" })?;
+            match self.unnamed.get(name) {
+                Some(unnamed) => row(f, name, unnamed)?,
+                None => row(f, name, in_rows(*rows))?,
+            }
         }
         for unread in &self.unread {
             writeln!(f, "  not read: {unread}")?;
@@ -44,6 +47,20 @@ impl fmt::Display for Understood {
         }
         write!(f, "\nnext: {}", next::step(self))
     }
+}
+
+impl fmt::Display for Unnamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not named in [input]; {} is there", self.file)?;
+        match &self.rows {
+            Ok(rows) => write!(f, " with {}", in_rows(*rows)),
+            Err(trouble) => write!(f, ", and no such table: {trouble}"),
+        }
+    }
+}
+
+fn in_rows(rows: u64) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 fn row(f: &mut fmt::Formatter<'_>, left: &str, right: impl fmt::Display) -> fmt::Result {
@@ -284,6 +301,7 @@ impl Understood {
             };
             notes.push(format!("no buyer of an order clicked on these dates{more}"));
         }
+        notes.extend(self.unknown_visitors(figures));
         notes.extend(self.losses.iter().cloned());
         if !self.losses.is_empty() {
             notes.push(
@@ -291,6 +309,26 @@ impl Understood {
             );
         }
         notes
+    }
+}
+
+impl Understood {
+    /// Many clicks that name only a visitor, of whom nothing says who that is.
+    fn unknown_visitors(&self, figures: &Figures) -> Option<String> {
+        let (rows, unknown) = (figures.clicks.rows, figures.only_visitor);
+        let is_told = self.job.from_logs || self.job.identities.is_some();
+        // Clicks without any buyer are noted above.
+        if is_told || unknown * 20 < rows || figures.clicks.filled("buyer_id") == 0 {
+            return None;
+        }
+        let more = match self.unnamed.get("identities") {
+            Some(Unnamed { file, rows: Ok(rows) }) => {
+                format!("{file} has {}: name it in [input]", in_rows(*rows))
+            }
+            _ => "identities or [identity] from_logs say who these are".to_owned(),
+        };
+        let share = share(unknown, rows);
+        Some(format!("clicks: {share} name a visitor and no buyer, and earn nothing: {more}"))
     }
 }
 

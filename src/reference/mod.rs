@@ -19,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::DataType;
 use futures::future::try_join_all;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -176,6 +177,34 @@ impl Reference {
             }
         }
     }
+}
+
+/// How many rows lie where a job might name a table, those of `lookback init` aside. None where nothing
+/// is. The inner error is all complaints.
+pub async fn rows_at(
+    job: &Job,
+    name: &'static str,
+    location: Location,
+) -> Result<Option<Result<u64, Vec<String>>>> {
+    let told = TableSource::plain(location);
+    let head = source::look(&told.location).await?;
+    let content = match source::find(&told.location, head.as_ref(), None, "").await? {
+        Found::Missing | Found::Unchanged(_) => return Ok(None),
+        Found::Refused(trouble) => return Ok(Some(Err(vec![trouble]))),
+        Found::Changed(_, content) => content,
+    };
+    let table = match read(job, name, &told, content).await? {
+        Ok(table) => table,
+        Err(complaints) => return Ok(Some(Err(complaints))),
+    };
+    let mut count = 0;
+    for rows in stored_form(&table, model_of(name)?)? {
+        let rows = rows?;
+        let keys = cast(rows.column(0), &DataType::Utf8)?;
+        let keys = keys.as_string::<i32>().iter().flatten();
+        count += keys.filter(|key| !key.starts_with("example-")).count() as u64;
+    }
+    Ok(Some(Ok(count)))
 }
 
 /// What the job says about a table.

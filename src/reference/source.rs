@@ -87,7 +87,7 @@ impl Heads {
 }
 
 /// One request where the name says what it is: a folder's has no ending, or a slash at its end.
-async fn look(location: &Location) -> Result<Option<Head>> {
+pub async fn look(location: &Location) -> Result<Option<Head>> {
     let name = location.path().filename().unwrap_or_default();
     let is_file_by_name = ending_of(name).is_some() && !location.name().ends_with('/');
     let is_asked_first = is_file_by_name || location.local_path().is_some();

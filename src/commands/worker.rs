@@ -1,6 +1,6 @@
 //! `lookback worker`, and what `--workers` means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,7 +9,7 @@ use super::output::Voice;
 use crate::cli::{ClusterOptions, TlsOptions, WorkerOptions};
 use crate::cluster::worker::{self, serve};
 use crate::cluster::{Settings, Tls};
-use crate::job::{ClusterSettings, TlsFiles};
+use crate::job::{ClusterSettings, Job, TlsFiles, is_address};
 use crate::stop::Stop;
 
 /// Serves until Ctrl-C or SIGTERM. Errors: exit 1 when the address is taken.
@@ -66,10 +66,11 @@ pub fn cluster_of(
     }))
 }
 
-fn is_address(worker: &str) -> bool {
-    let parts = worker.rsplit_once(':');
-    parts.is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+/// The workers that a job file names, refused as a run refuses them. Errors: exit 2.
+pub fn refuse_wrong(job: &Job) -> Result<(), Stop> {
+    cluster_of(&ClusterOptions::default(), &job.cluster).map(|_| ()).map_err(|stop| {
+        let place = |complaint| format!("{}: [cluster] {complaint}", job.file.display());
+        Stop { complaints: stop.complaints.into_iter().map(place).collect(), ..stop }
     })
 }
 
@@ -83,13 +84,14 @@ fn certificates(options: TlsOptions, job: TlsFiles) -> Result<Option<Tls>, Stop>
     );
     match files {
         (Some(ca), Some(cert), Some(key)) => {
-            let unreadable = [&ca, &cert, &key].into_iter().filter_map(|file| {
-                let error = std::fs::File::open(file).err()?;
-                Some(format!("{}: cannot read a certificate or key: {error}", file.display()))
+            let files = [("tls_ca", &ca), ("tls_cert", &cert), ("tls_key", &key)];
+            let unreadable = files.into_iter().filter_map(|(key, file)| {
+                let trouble = trouble_with(file)?;
+                Some(format!("{key} = \"{}\" cannot be read: {trouble}", file.display()))
             });
             let unreadable: Vec<String> = unreadable.collect();
             if !unreadable.is_empty() {
-                return Err(Stop::fix(unreadable));
+                return Err(Stop::fix(unreadable).hint(CERTIFICATES));
             }
             Ok(Some(Tls { ca, cert, key, name: options.tls_name.or(job.name) }))
         }
@@ -97,6 +99,17 @@ fn certificates(options: TlsOptions, job: TlsFiles) -> Result<Option<Tls>, Stop>
         _ => Err(Stop::fix_one(
             "certificates want three files: of the authority, one's own, its key",
         )
-        .hint("--tls-ca, --tls-cert and --tls-key, or the same keys of [cluster]")),
+        .hint(CERTIFICATES)),
+    }
+}
+
+const CERTIFICATES: &str = "--tls-ca, --tls-cert and --tls-key name files in PEM that this user can \
+                            read, or tls_ca, tls_cert and tls_key of [cluster]";
+
+/// Why a file cannot be read.
+fn trouble_with(file: &Path) -> Option<String> {
+    match std::fs::File::open(file).and_then(|file| file.metadata()) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) => found.is_dir().then(|| "it is a folder".to_owned()),
     }
 }

@@ -29,6 +29,25 @@ pub struct TlsFiles {
     pub name: Option<String>,
 }
 
+impl TlsFiles {
+    const KEYS: [&str; 3] = ["tls_ca", "tls_cert", "tls_key"];
+
+    /// The keys of the files that are not named.
+    fn missing(&self) -> Vec<&'static str> {
+        let files = [&self.ca, &self.cert, &self.key];
+        let keys = Self::KEYS.into_iter().zip(files);
+        keys.filter(|(_, file)| file.is_none()).map(|(key, _)| key).collect()
+    }
+}
+
+/// Whether a text is `host:port`.
+pub fn is_address(worker: &str) -> bool {
+    let parts = worker.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+    })
+}
+
 /// Takes the section out of the job file. Complaints go to the reader.
 pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
     let workers = reader.texts(SECTION, "workers").unwrap_or_default();
@@ -40,6 +59,18 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
     };
     let (ca, cert, key) = (file("tls_ca"), file("tls_cert"), file("tls_key"));
     let tls = TlsFiles { ca, cert, key, name: reader.optional_text(SECTION, "tls_name") };
+    for wrong in workers.iter().filter(|worker| !is_address(worker.trim())) {
+        let trouble = format!("names \"{wrong}\": host:port is wanted, such as w1:7878");
+        reader.complain::<()>(SECTION, "workers", trouble);
+    }
+    let missing = tls.missing();
+    // Without any, there are no certificates.
+    let is_part = missing.len() < TlsFiles::KEYS.len();
+    for key in missing.into_iter().filter(|_| is_part) {
+        let trouble =
+            "is missing: the certificate of the authority, one's own and its key go together";
+        reader.complain::<()>(SECTION, key, trouble);
+    }
     if !workers.is_empty() && !cfg!(feature = "cluster") {
         let trouble = "name other machines, and this program was built without the feature cluster: \
                        `cargo install --features cluster`, or leave them out";

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use attribution::{AttributionSettings, Scope, Tie, decimal};
 use chrono_tz::Tz;
-pub use cluster::{ClusterSettings, TlsFiles};
+pub use cluster::{ClusterSettings, TlsFiles, is_address};
 pub use limits::Limits;
 use reader::Reader;
 use regex::Regex;

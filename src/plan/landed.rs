@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::DateSelection;
 use crate::days::{self, DateRange};
 use crate::job::Job;
 use crate::raw::{Log, RawLog};
-use crate::stop::Stop;
+use crate::stop::{Kind, Stop};
 
 /// The report dates to rewrite, and those that a nightly run skips.
 pub struct LandedDates {
@@ -55,9 +55,13 @@ pub fn dates(
         return Ok(found);
     }
     let complaints = logs.iter().filter_map(|raw| {
-        let dts = absent.get(&raw.log)?.iter().copied();
+        let dts = absent.get(&raw.log)?;
         let as_of = as_of.map(|last| format!(" as of {last}")).unwrap_or_default();
-        Some(format!("{}: not landed{as_of}: dt {}", raw.name(), days::describe(dts)))
+        let first = raw.dates().into_iter().find(|dt| raw.has_landed(*dt));
+        let is_before = first.zip(dts.last()).filter(|(first, last)| *last < first);
+        let later = is_before.map(|(first, _)| format!(", and the first after it is {first}"));
+        let (dts, later) = (days::describe(dts.iter().copied()), later.unwrap_or_default());
+        Some(format!("{}: not landed{as_of}: dt {dts}{later}", raw.name()))
     });
     // What lies there instead may be what is missing.
     let of_absent = logs.iter().filter(|raw| absent.contains_key(&raw.log));
@@ -69,6 +73,22 @@ pub fn dates(
         job.zone,
         how_a_date_lands(job)
     )))
+}
+
+/// Says of a run that waits for dates of the future that these have not begun.
+pub fn not_begun(stop: Stop, job: &Job, selection: DateSelection, now: DateTime<Utc>) -> Stop {
+    let last = match selection {
+        DateSelection::Night(date) => date,
+        DateSelection::Backfill(dates) => dates.to,
+        DateSelection::Stale => return stop,
+    };
+    if stop.kind != Kind::Wait || days::start_of(last, job.zone) <= now {
+        return stop;
+    }
+    let why = stop.hint.as_deref().unwrap_or_default();
+    let today = days::local_date(now, job.zone);
+    let hint = format!("{last} has not begun: it is {today} in {}. {why}", job.zone);
+    stop.hint(hint.trim_end())
 }
 
 fn how_a_date_lands(job: &Job) -> &'static str {

@@ -16,6 +16,7 @@ use chrono::NaiveDate;
 use futures::try_join;
 
 pub use cleaning::LogPlan;
+pub use landed::not_begun;
 
 use crate::days::{self, DateRange};
 use crate::job::Job;
@@ -309,7 +310,8 @@ pub fn refuse_another_program(job: &Job, warehouse: &Warehouse) -> Result<(), St
     let complaints = differences.iter().map(|difference| format!("{}: {difference}", job.root));
     Err(Stop::fix(complaints.collect()).hint(
         "the warehouse was begun with other settings; put them back, or name another [output] \
-         root: another zone, currency or program needs a warehouse of its own",
+         root: another zone, currency or program needs a warehouse of its own. Where nothing in it is \
+         wanted, remove the folder: the next run begins it anew",
     ))
 }
 

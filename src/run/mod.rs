@@ -127,7 +127,6 @@ async fn run_once(
         Prepared::NothingToDo(seen) => {
             let (warehouse, plan) = *seen;
             summary.up_to_date = plan.report_dates.iter().copied().collect();
-            plan.unread.iter().for_each(|unread| tracing::warn!("{unread}"));
             summary.warnings.clone_from(&plan.unread);
             remember::tell_outdated(job, &warehouse, &plan, &plan.touched, summary)?;
             Ok(())
@@ -237,7 +236,8 @@ async fn make_plan(
         false => Rebuild::All,
     };
     let (selection, as_of) = (request.selection, request.as_of);
-    let mut plan = Plan::make(job, reference, warehouse, selection, as_of, rebuild).await?;
+    let plan = Plan::make(job, reference, warehouse, selection, as_of, rebuild).await;
+    let mut plan = plan.map_err(|stop| plan::not_begun(stop, job, selection, request.now))?;
     plan.validate_raw(job, warehouse).await?;
     Ok(plan)
 }

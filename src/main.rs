@@ -6,9 +6,9 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use chrono::Utc;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use futures::FutureExt;
-use lookback::cli::Cli;
+use lookback::cli::{self, Cli};
 use lookback::commands;
 use lookback::commands::output::{self, Voice};
 use lookback::stop::Stop;
@@ -19,7 +19,8 @@ use lookback::stop::Stop;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().map_err(|error| cli::with_better_tips(error, &Cli::command()));
+    let cli = cli.unwrap_or_else(|error| error.exit());
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(run(cli));

@@ -405,6 +405,101 @@ fn arguments_that_make_no_sense_are_exit_2() {
 }
 
 #[test]
+fn a_flag_that_is_not_there_is_answered_with_one_that_is() {
+    for (arguments, words) in [
+        (
+            &["backfill", "job.toml", "--date", "2026-04-01"][..],
+            "tip: dates are --from and --to here",
+        ),
+        (&["backfill", "job.toml", "-d", "2026-04-01"], "tip: dates are --from and --to here"),
+        (&["run", "job.toml", "-d", "2026-04-01"], "tip: --date has no short form"),
+        (&["run", "job.toml", "--from", "2026-04-01"], "tip: one date is --date here"),
+        (&["vacuum", "job.toml", "--keep-days", "-1"], "-1 is not in 0..=3650"),
+        (&["vacuum", "job.toml", "--dry-rum"], "'--dry-run'"),
+        (&["check", "job.toml", "--all"], "unexpected argument '--all'"),
+    ] {
+        let refused = lookback(arguments);
+        assert_exit(&refused, 2);
+        let said = stderr(&refused);
+        assert!(said.contains(words) && !said.contains("as a value"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_limit_of_a_few_bytes_is_a_unit_forgotten() {
+    for (limit, words) in [
+        ("2", "2 bytes? 2GB is meant, or 2MB"),
+        ("2KB", "no run fits in so little"),
+        ("-2", "512MB or 2GB is wanted"),
+    ] {
+        let refused = lookback(&["run", "job.toml", "--date", "today", "--memory-limit", limit]);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains(words), "{words}: {}", stderr(&refused));
+    }
+}
+
+#[test]
+fn a_job_file_in_second_place_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    for arguments in [["query", "select 1", &job], ["explain", "o-1001", &job]] {
+        let refused = lookback(&arguments);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains("the job file comes first"), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn the_cause_of_a_query_that_fails_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    assert_exit(&backfill(&job), 0);
+    let sql = "select * from report.orders where report_date = '2026-04-88'";
+    let refused = lookback(&["query", &job, sql]);
+    assert_exit(&refused, 2);
+    let said = stderr(&refused);
+    assert_eq!((said.lines().count(), said.matches("2026-04-88").count()), (1, 1), "{said}");
+    assert!(!said.contains("Optimizer"), "{said}");
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_worker_listens_on_an_address_and_a_port() {
+    for listen in ["7505", "localhost:7505", "127.0.0.1:99999"] {
+        let refused = lookback(&["worker", "--listen", listen]);
+        assert_exit(&refused, 2);
+        let said = stderr(&refused);
+        assert!(said.contains("such as 0.0.0.0:7878"), "{listen}: {said}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn certificates_that_a_run_refuses_are_refused_by_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = world(folder.path());
+    let text = std::fs::read_to_string(&job).unwrap();
+    let cluster = "[cluster]\nworkers = [\"127.0.0.1:1\"]\ntls_ca = \"ca.pem\"\n\
+                   tls_cert = \"raw\"\ntls_key = \"job.toml\"\n";
+    std::fs::write(&job, format!("{text}\n{cluster}")).unwrap();
+    for arguments in [&["check", &job][..], &["run", &job, "--date", "2026-03-05"]] {
+        let refused = lookback(arguments);
+        assert_exit(&refused, 2);
+        let said = stderr(&refused);
+        for words in [
+            "tls_ca = \"",
+            "ca.pem\" cannot be read: No such file",
+            "raw\" cannot be read: it is a folder",
+            "hint: --tls-ca, --tls-cert and --tls-key name files in PEM",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(!said.contains("tls_key = "), "{said}");
+        assert_eq!(said.contains("job.toml: [cluster] tls_ca"), arguments[0] == "check", "{said}");
+    }
+}
+
+#[test]
 fn init_guesses_writes_and_overwrites_nothing() {
     let folder = tempfile::tempdir().unwrap();
     world(folder.path());

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use crate::summary::Asked;
 
 /// A date of the years 1 to 9998.
-pub fn calendar_date(text: &str) -> Result<NaiveDate, String> {
+fn calendar_date(text: &str) -> Result<NaiveDate, String> {
     let date = text.parse::<NaiveDate>().map_err(|error| error.to_string())?;
     match (1..=9998).contains(&chrono::Datelike::year(&date)) {
         true => Ok(date),
@@ -19,11 +19,17 @@ pub fn calendar_date(text: &str) -> Result<NaiveDate, String> {
     }
 }
 
+/// The value of an option that wants a date of UTC, which is no date of a program: words are not taken.
+pub fn landing_date(text: &str) -> Result<NaiveDate, String> {
+    calendar_date(text)
+        .map_err(|_| "is no date: 2026-05-01 is wanted, a landing date in UTC".to_owned())
+}
+
 /// The dates of a run as typed.
 #[derive(Debug, Clone)]
 pub enum Dates {
     Night(String),
-    Backfill { dates: Option<(NaiveDate, NaiveDate)>, stale: bool },
+    Backfill { dates: Option<(String, String)>, stale: bool },
 }
 
 impl Dates {
@@ -31,7 +37,7 @@ impl Dates {
     pub fn of(&self, job: &Job, now: DateTime<Utc>) -> Result<DateSelection, Stop> {
         match self {
             Dates::Night(date) => night(job, date, now),
-            Dates::Backfill { dates, stale } => backfill(*dates, *stale),
+            Dates::Backfill { dates, stale } => backfill(job, dates.as_ref(), *stale, now),
         }
     }
 
@@ -39,7 +45,11 @@ impl Dates {
     pub fn as_typed(&self) -> Option<Asked> {
         let selection = match self {
             Dates::Night(date) => DateSelection::Night(calendar_date(date).ok()?),
-            Dates::Backfill { dates, stale } => backfill(*dates, *stale).ok()?,
+            Dates::Backfill { dates: None, stale } => of_range(None, *stale).ok()?,
+            Dates::Backfill { dates: Some((from, to)), stale } => {
+                let dates = (calendar_date(from).ok()?, calendar_date(to).ok()?);
+                of_range(Some(dates), *stale).ok()?
+            }
         };
         Some(Asked::of(selection, 0))
     }
@@ -68,7 +78,43 @@ pub fn date_in(option: &str, text: &str, zone: Tz, now: DateTime<Utc>) -> Result
 
 /// `--from` and `--to`, or `--stale`. Errors: exit 2 when there is neither, or `--from` is after
 /// `--to`.
-pub fn backfill(dates: Option<(NaiveDate, NaiveDate)>, stale: bool) -> Result<DateSelection, Stop> {
+pub fn backfill(
+    job: &Job,
+    dates: Option<&(String, String)>,
+    stale: bool,
+    now: DateTime<Utc>,
+) -> Result<DateSelection, Stop> {
+    let dates = match dates {
+        None => None,
+        Some((from, to)) => match span(job, Some(from), Some(to), now)? {
+            (Some(from), Some(to)) => Some((from, to)),
+            _ => None,
+        },
+    };
+    of_range(dates, stale)
+}
+
+/// The dates that `--from` and `--to` name, where they are given. Errors: exit 2, of both together.
+pub fn span(
+    job: &Job,
+    from: Option<&String>,
+    to: Option<&String>,
+    now: DateTime<Utc>,
+) -> Result<(Option<NaiveDate>, Option<NaiveDate>), Stop> {
+    let date = |option, text: Option<&String>| {
+        text.map(|text| date_in(option, text, job.zone, now)).transpose()
+    };
+    match (date("--from", from), date("--to", to)) {
+        (Ok(from), Ok(to)) => Ok((from, to)),
+        (Err(mut one), Err(other)) => {
+            one.complaints.extend(other.complaints);
+            Err(one)
+        }
+        (Err(stop), _) | (_, Err(stop)) => Err(stop),
+    }
+}
+
+fn of_range(dates: Option<(NaiveDate, NaiveDate)>, stale: bool) -> Result<DateSelection, Stop> {
     match dates {
         None if stale => Ok(DateSelection::Stale),
         None => Err(Stop::fix_one("which dates? --from and --to name the first and the last")

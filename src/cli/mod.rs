@@ -5,6 +5,7 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod dates;
+mod mistakes;
 
 use std::path::PathBuf;
 
@@ -20,8 +21,9 @@ use crate::version;
 
 #[cfg(feature = "cluster")]
 pub use cluster::{ClusterOptions, TlsOptions, WorkerOptions};
-use dates::calendar_date;
-pub use dates::{Dates, backfill, date_in, night};
+use dates::landing_date;
+pub use dates::{Dates, backfill, date_in, night, span};
+pub use mistakes::with_better_tips;
 
 /// Affiliate attribution as a nightly batch job: click and order logs in, report tables out.
 #[derive(Debug, Parser)]
@@ -74,12 +76,12 @@ pub enum Command {
     Backfill {
         /// Job file (TOML)
         job: PathBuf,
-        /// First report date
-        #[arg(long, value_parser = calendar_date, requires = "to")]
-        from: Option<NaiveDate>,
+        /// First report date: 2026-05-01, yesterday or today
+        #[arg(long, requires = "to")]
+        from: Option<String>,
         /// Last report date, included
-        #[arg(long, value_parser = calendar_date, requires = "from")]
-        to: Option<NaiveDate>,
+        #[arg(long, requires = "from")]
+        to: Option<String>,
         /// Every date made earlier whose inputs have changed since, and no other
         #[arg(long, conflicts_with_all = ["from", "to", "as_of"])]
         stale: bool,
@@ -101,16 +103,16 @@ pub enum Command {
         )]
         date: Option<String>,
         /// As for backfill
-        #[arg(long, requires = "to", value_parser = calendar_date)]
-        from: Option<NaiveDate>,
+        #[arg(long, requires = "to")]
+        from: Option<String>,
         /// As for backfill
-        #[arg(long, requires = "from", value_parser = calendar_date)]
-        to: Option<NaiveDate>,
+        #[arg(long, requires = "from")]
+        to: Option<String>,
         /// As for backfill
         #[arg(long, conflicts_with_all = ["from", "to", "as_of"])]
         stale: bool,
         /// Read no landing date after this one
-        #[arg(long, value_parser = calendar_date)]
+        #[arg(long, value_parser = landing_date)]
         as_of: Option<NaiveDate>,
         /// As for run and backfill
         #[arg(long)]
@@ -122,7 +124,12 @@ pub enum Command {
         /// Job file (TOML)
         job: PathBuf,
         /// Table versions that were current in the last so many days stay readable
-        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=3650))]
+        #[arg(
+            long,
+            default_value_t = 7,
+            allow_negative_numbers = true,
+            value_parser = clap::value_parser!(u32).range(0..=3650)
+        )]
         keep_days: u32,
         /// List what would be removed, and remove nothing
         #[arg(long)]
@@ -156,11 +163,11 @@ pub enum Command {
         #[arg(value_parser = PossibleValuesParser::new(report::NAMES))]
         name: Option<String>,
         /// First report date; by default the last 30 that were made
-        #[arg(long, value_parser = calendar_date)]
-        from: Option<NaiveDate>,
+        #[arg(long)]
+        from: Option<String>,
         /// Last report date, included; by default the last one made
-        #[arg(long, value_parser = calendar_date)]
-        to: Option<NaiveDate>,
+        #[arg(long)]
+        to: Option<String>,
         /// What rows are by: one or several, with commas; by default publisher, of refunds store
         #[arg(
             long,
@@ -169,7 +176,11 @@ pub enum Command {
         )]
         by: Vec<String>,
         /// So many rows, the others in one; by default 10, of days all
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        #[arg(
+            long,
+            allow_negative_numbers = true,
+            value_parser = clap::value_parser!(u64).range(1..=100_000)
+        )]
         top: Option<u64>,
         /// Write one page of HTML to this file, which needs no network; - is stdout
         #[arg(long, value_name = "FILE")]
@@ -225,16 +236,21 @@ pub enum Command {
         #[arg(default_value = "lookback-demo")]
         dir: PathBuf,
         /// Report dates
-        #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        #[arg(
+            long,
+            default_value_t = 40,
+            allow_negative_numbers = true,
+            value_parser = clap::value_parser!(u32).range(1..=3650)
+        )]
         days: u32,
         /// Clicks per day
-        #[arg(long, default_value_t = 4000)]
+        #[arg(long, default_value_t = 4000, allow_negative_numbers = true)]
         clicks_per_day: u64,
         /// Order lines placed per day
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
         orders_per_day: u64,
         /// Another seed makes another world
-        #[arg(long, default_value_t = 7)]
+        #[arg(long, default_value_t = 7, allow_negative_numbers = true)]
         seed: u64,
         /// Last report date: a date or yesterday, in America/Los_Angeles [default: 40 days from 2026-03-01]
         #[arg(long, value_name = "DATE")]
@@ -274,7 +290,7 @@ Examples: lookback completions bash > ~/.local/share/bash-completion/completions
 #[derive(Debug, Args)]
 pub struct RunOptions {
     /// Read no landing date after this one, as if later ones had not landed
-    #[arg(long, value_parser = calendar_date)]
+    #[arg(long, value_parser = landing_date)]
     pub as_of: Option<NaiveDate>,
     /// Make everything again, even what is up to date
     #[arg(long)]
@@ -289,10 +305,15 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE_OR_URL")]
     pub openlineage: Option<String>,
     /// How much sorts, joins and aggregates may hold in memory before they use disk: 512MB, 2GB
-    #[arg(long, value_parser = bytes)]
+    #[arg(long, allow_negative_numbers = true, value_parser = bytes)]
     pub memory_limit: Option<usize>,
     /// End the run after so many seconds without progress
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 600,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     pub stall_seconds: u64,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
@@ -322,6 +343,9 @@ pub enum Format {
     Json,
 }
 
+/// Fewer bytes than any batch of rows takes.
+const LEAST_MEMORY: f64 = 100e3;
+
 /// `512MB`, `2 GB`, `1.5GiB` or a number of bytes.
 fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_alphabetic()).trim();
@@ -337,6 +361,10 @@ fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err(format!("{unit} is no unit; 512MB or 2GB is wanted")),
     };
     match digits.parse::<f64>() {
+        Ok(number) if number > 0.0 && number * factor < LEAST_MEMORY => match unit {
+            "" => Err(format!("{digits} bytes? {digits}GB is meant, or {digits}MB")),
+            _ => Err("no run fits in so little; 512MB or 2GB is wanted".to_owned()),
+        },
         Ok(number) if number > 0.0 && number.is_finite() => Ok((number * factor) as usize),
         _ => Err("512MB or 2GB is wanted".to_owned()),
     }

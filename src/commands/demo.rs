@@ -95,7 +95,10 @@ pub async fn demo(
         voice.say(&format!("next: lookback check {}", world.job_file.display()));
         return Ok(());
     }
-    let dates = Dates::Backfill { dates: Some((world.from, world.to)), stale: false };
+    let dates = Dates::Backfill {
+        dates: Some((world.from.to_string(), world.to.to_string())),
+        stale: false,
+    };
     run::run_and_tell(&world.job_file, dates, RunOptions::default(), now, voice).await?;
     let job = Job::load(&world.job_file)?;
     show(&job).await?;

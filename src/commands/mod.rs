@@ -27,6 +27,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::cli::{self, Cli, Command, Dates};
 use crate::demo::{self as world, Scale};
 use crate::job::Job;
+use crate::plan::not_begun;
 use crate::report::Request;
 use crate::stop::Stop;
 use output::Voice;
@@ -56,15 +57,18 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
         }
         Command::Check { job } => output::print(&check::check(&crate::check::load(&job)?).await?),
         Command::Query { job, sql, format } => {
+            let job = load_first(&job, &sql)?;
             let mut out = std::io::stdout().lock();
-            query::query(&Job::load(&job)?, &sql, format, &mut out).await
+            query::query(&job, &sql, format, &mut out).await
         }
         Command::Report { job, name, from, to, by, top, html } => {
+            let job = Job::load(&job)?;
+            let (from, to) = cli::span(&job, from.as_ref(), to.as_ref(), now)?;
             let request = Request { name, from, to, by, top };
-            report::report(&Job::load(&job)?, &request, html, now, voice).await
+            report::report(&job, &request, html, now, voice).await
         }
         Command::Explain { job, order_id } => {
-            output::print(&explain::explain(&Job::load(&job)?, &order_id).await?)
+            output::print(&explain::explain(&load_first(&job, &order_id)?, &order_id).await?)
         }
         Command::Ddl { job, dialect, prefix, only } => {
             output::print(&ddl::ddl(&Job::load(&job)?, dialect, prefix.as_deref(), only)?)
@@ -91,9 +95,18 @@ pub async fn dispatch(cli: Cli, now: DateTime<Utc>) -> Result<(), Stop> {
     }
 }
 
+/// Reads the job file of a command that takes another text behind it. Errors: exit 2; where the other
+/// text is a file and the first is none, that they may be swapped.
+fn load_first(file: &Path, second: &str) -> Result<Job, Stop> {
+    Job::load(file).map_err(|stop| match !file.exists() && Path::new(second).is_file() {
+        true => stop.hint(format!("the job file comes first, and {second} is a file: swap them")),
+        false => stop,
+    })
+}
+
 struct PlanArguments {
     date: Option<String>,
-    dates: Option<(NaiveDate, NaiveDate)>,
+    dates: Option<(String, String)>,
     stale: bool,
     as_of: Option<NaiveDate>,
     force: bool,
@@ -103,7 +116,8 @@ async fn plan(job: &Path, asked: PlanArguments, now: DateTime<Utc>) -> Result<()
     let job = Job::load(job)?;
     let selection = match asked.date {
         Some(date) => cli::night(&job, &date, now)?,
-        None => cli::backfill(asked.dates, asked.stale)?,
+        None => cli::backfill(&job, asked.dates.as_ref(), asked.stale, now)?,
     };
-    output::print(&plan::plan(&job, selection, asked.as_of, cli::rebuild(asked.force)).await?)
+    let plan = plan::plan(&job, selection, asked.as_of, cli::rebuild(asked.force)).await;
+    output::print(&plan.map_err(|stop| not_begun(stop, &job, selection, now))?)
 }

@@ -144,7 +144,17 @@ fn whose_fault(error: anyhow::Error) -> Result<(), Stop> {
     });
     match is_below_us {
         true => Err(error.into()),
-        false => Err(Stop::fix_one(format!("query: {error:#}"))),
+        false => Err(Stop::fix_one(format!("query: {}", innermost(&error)))),
+    }
+}
+
+/// The cause of an error without the steps of the engine around it, each of which repeats it.
+fn innermost(error: &anyhow::Error) -> String {
+    let engine = error.chain().find_map(|cause| cause.downcast_ref::<DataFusionError>());
+    match engine.map(DataFusionError::find_root) {
+        Some(DataFusionError::ArrowError(cause, _)) => cause.to_string(),
+        Some(cause) => cause.strip_backtrace(),
+        None => format!("{error:#}"),
     }
 }
 

@@ -17,7 +17,7 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -35,7 +35,7 @@ use tokio::time::timeout;
 
 pub use channels::Tls;
 use needs::{LOOKING, Needs};
-use roster::{Member, Roster};
+use roster::{Member, Roster, held};
 use sent::Sender;
 use watch::Watch;
 use write::WriteExec;
@@ -67,6 +67,9 @@ pub struct Cluster {
     roster: Arc<Roster>,
     sender: Sender,
     run_id: String,
+    needs: OnceLock<Needs>,
+    /// The instances that have looked for them.
+    looked: Mutex<BTreeSet<String>>,
     scratch: Location,
     /// The folder in which each run has its scratch folder.
     all_scratch: Location,
@@ -104,6 +107,8 @@ impl Cluster {
             sender: Sender::new(roster.clone(), run_id, cores_each, piece)?,
             _watch: Watch::over(roster.clone()),
             run_id: run_id.to_owned(),
+            needs: OnceLock::new(),
+            looked: Mutex::default(),
             scratch: all_scratch.child(run_id),
             all_scratch,
             cores_each,
@@ -138,7 +143,12 @@ impl Cluster {
             attempt += 1;
             // Whether it was the plan or a worker is asked of the workers.
             let is_of_network = is_of_network(&error);
-            let now = self.roster.muster_again().await.with_context(|| match is_of_network {
+            let now = async {
+                let now = self.roster.muster_again().await?;
+                self.look_again(&now).await?;
+                self.roster.members()
+            };
+            let now = now.await.with_context(|| match is_of_network {
                 true => format!("{what} was cut off"),
                 false => format!("{what} failed: {error:#}"),
             })?;
@@ -162,11 +172,17 @@ impl Cluster {
         }
     }
 
-    /// Has each worker look for what it will need, and leaves out those that do not see it.
-    async fn look(&self, files: &[(Location, Path)]) -> Result<()> {
-        let members = self.roster.members()?;
-        let needs = Needs::leave(&self.scratch, &self.run_id, files, &members).await?;
-        let order = Order::Look(serde_json::to_string(&needs)?);
+    /// Has workers look that were started since the others did.
+    async fn look_again(&self, members: &[Member]) -> Result<()> {
+        let Some(needs) = self.needs.get() else { return Ok(()) };
+        let looked = held(&self.looked).clone();
+        let fresh = members.iter().filter(|member| !looked.contains(&member.instance)).cloned();
+        self.look(needs, fresh.collect()).await
+    }
+
+    /// Has workers look for what they will need, and leaves out those that do not see it.
+    async fn look(&self, needs: &Needs, members: Vec<Member>) -> Result<()> {
+        let order = Order::Look(serde_json::to_string(needs)?);
         let looks = join_all(members.iter().map(async |member| {
             let nothing = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
             let plan = together(vec![Arc::new(WriteExec::on(nothing, &order, 0, 0)?)])?;
@@ -176,6 +192,7 @@ impl Cluster {
         }));
         let seen = looks.await;
         tick();
+        held(&self.looked).extend(members.iter().map(|member| member.instance.clone()));
         let blind = members.iter().zip(seen).filter_map(|(member, seen)| {
             let troubles = seen.unwrap_or_else(|error| vec![format!("does not work: {error:#}")]);
             (!troubles.is_empty()).then(|| (member.clone(), troubles.join("; ")))
@@ -271,7 +288,9 @@ impl Elsewhere for Cluster {
 
     async fn begin(&self, files: &[(Location, Path)]) -> Result<()> {
         self.all_scratch.remove_all().await?;
-        self.look(files).await
+        let members = self.roster.members()?;
+        let needs = Needs::leave(&self.scratch, &self.run_id, files, &members).await?;
+        self.look(self.needs.get_or_init(|| needs), members).await
     }
 
     fn missing(&self) -> Vec<String> {

@@ -65,7 +65,7 @@ impl Member {
 
 /// The workers of a run.
 pub struct Roster {
-    program: String,
+    pub program: String,
     workers: Vec<String>,
     least: usize,
     pub channels: Channels,
@@ -82,7 +82,7 @@ struct Trouble {
     text: String,
 }
 
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -27,6 +27,10 @@ use crate::engine::{Tuning, settings};
 /// The header that names the run, so that a worker keeps what it read apart from other runs.
 pub const RUN: &str = "lookback-run";
 
+/// The header that names the program that made the plans. Workers may have been replaced since they
+/// were asked.
+pub const PROGRAM: &str = "lookback-program";
+
 /// A session that only sends.
 pub struct Sender {
     roster: Arc<Roster>,
@@ -45,6 +49,7 @@ impl Sender {
         let config = settings(SessionConfig::new(), &tuning);
         let mut headers = HeaderMap::new();
         headers.insert(RUN, HeaderValue::from_str(run_id)?);
+        headers.insert(PROGRAM, HeaderValue::from_str(&roster.program)?);
         let state = SessionStateBuilder::new()
             .with_default_features()
             .with_config(config)

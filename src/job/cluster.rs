@@ -41,11 +41,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
     };
     let (ca, cert, key) = (file("tls_ca"), file("tls_cert"), file("tls_key"));
     let tls = TlsFiles { ca, cert, key, name: reader.optional_text(SECTION, "tls_name") };
-    if !workers.is_empty() && !cfg!(feature = "cluster") {
-        let trouble = "name other machines, and this program was built without the feature cluster: \
-                       `cargo install --features cluster`, or leave them out";
-        reader.complain::<()>(SECTION, "workers", trouble);
-    }
     ClusterSettings {
         workers,
         min_workers: usize::try_from(min_workers).ok().filter(|count| *count > 0),

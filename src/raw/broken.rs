@@ -77,6 +77,8 @@ impl RawLog {
 
 /// Whether an error says that those are lost who would have looked at a file.
 fn is_of_others(engine: &Engine, error: &anyhow::Error) -> bool {
-    let is_said = format!("{error:#}").contains(NOTHING_RUNS);
+    let text = format!("{error:#}");
+    let is_said = [NOTHING_RUNS, "Permission denied", "No such file"];
+    let is_said = is_said.iter().any(|sign| text.contains(sign));
     engine.elsewhere().is_some_and(|elsewhere| is_said || !elsewhere.is_there())
 }

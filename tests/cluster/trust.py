@@ -181,16 +181,6 @@ def main():
             program.works("after", addresses, *flags(tls, "driver"))
             holds("after all these the same workers work for whom they should")
 
-        with program.workers(*flags(tls, "worker", name=None)) as addresses:
-            world = program.copy("nameless-workers")
-            ended = program.backfill(world, addresses, *flags(tls, "driver"))
-            told = ("a connection to a worker broke", "certificate not valid for name")
-            ensure(ended.returncode == 1 and all(words in ended.stderr for words in told),
-                   "workers that were not told the name do not reach each other", ended)  # fmt: skip
-            rows = program.call("query", world / "job.toml", "select * from report.orders", "--format", "csv")
-            ensure(len(rows.splitlines()) <= 1, f"no report is written: {rows}")
-            holds("workers that were not told --tls-name do not reach each other: exit 1, and no report is written")
-
         with program.workers(*flags(by_address, "worker", name=None)) as addresses:
             program.works("by-addresses", addresses, *flags(by_address, "driver", name=None))
             holds("certificates with the workers' address need no name, between workers either")

@@ -123,7 +123,27 @@ impl From<anyhow::Error> for Stop {
 }
 
 /// Signs of common trouble, and what to do about it.
-const HINTS: [(&str, &str); 15] = [
+const HINTS: [(&str, &str); 19] = [
+    (
+        "is another version",
+        "plans travel between equal programs only: install one on all machines, and start the workers \
+         again",
+    ),
+    (
+        "TLS: ",
+        "driver and workers want certificates of one authority: --tls-ca, --tls-cert, --tls-key, and \
+         --tls-name where the workers' name is not their host",
+    ),
+    (
+        "sees another",
+        "root and logs have to be the same files on all machines: in an object store, or in a network \
+         file system at the same path",
+    ),
+    (
+        "does not reach",
+        "workers ask each other for rows: each has to reach all others at the addresses that the driver \
+         has",
+    ),
     (
         NOTHING_RUNS,
         "start `lookback worker` at these addresses, and run again; a worker that ends without a word \
@@ -140,7 +160,7 @@ const HINTS: [(&str, &str); 15] = [
     ),
     (
         "Permission denied",
-        "the user who runs this may not read or write there, and no retry mends that",
+        "who runs this, or a worker, may not read or write there, and no retry mends that",
     ),
     ("Read-only file system", "nothing can be written there, and no retry mends that"),
     ("which TMPDIR names", "set TMPDIR to a folder with room"),

@@ -497,6 +497,11 @@ fn certificates_that_a_run_refuses_are_refused_by_check() {
         assert!(!said.contains("tls_key = "), "{said}");
         assert_eq!(said.contains("job.toml: [cluster] tls_ca"), arguments[0] == "check", "{said}");
     }
+    std::fs::write(&job, format!("{text}\n[cluster]\nmin_workers = 2\n")).unwrap();
+    let refused = lookback(&["check", &job]);
+    assert_exit(&refused, 2);
+    let words = "job.toml: [cluster] has min_workers, and no workers are named";
+    assert!(stderr(&refused).contains(words), "{}", stderr(&refused));
 }
 
 #[test]

@@ -15,8 +15,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 JOB = "/etc/lookback/job.toml"
 ROOT = "s3://shop/warehouse"  # [output] root of the job
 ZONE = "America/Los_Angeles"  # [program] time_zone of the job
-# When the landing dates of a report date are complete, in ZONE. They are UTC dates: here they end at
-# 16:00 or 17:00 of the day after. East of UTC a time such as 15:00 is right.
+# When the landing dates of a report date are complete, on the day after it, in ZONE. They are UTC dates: here
+# they end at 16:00 or 17:00, and west of UTC such a time has to be after that. In UTC 02:30 is right, and
+# east of it 15:00.
 COMPLETE_AT = "30 19 * * *"
 # More words for each run, such as ["--metrics", "/var/lib/node_exporter/textfile/lookback.prom"], which the
 # worker's user has to be able to write. Reports are made by a DAG that waits, as in lookback_owed.py.

@@ -43,16 +43,16 @@ pub struct ClusterOptions {
 #[derive(Debug, Clone, Args, Default)]
 pub struct TlsOptions {
     /// Certificate of the authority
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// Certificate of this process
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// Key of this certificate
-    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Name in the workers' certificates, where it is not the host
-    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    #[arg(long, value_name = "NAME")]
     pub tls_name: Option<String>,
 }
 

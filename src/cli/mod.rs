@@ -262,10 +262,11 @@ pub enum Command {
     /// Work for runs of other machines: run this on each, and name them with --workers
     #[cfg(feature = "cluster")]
     #[command(after_help = "Examples: lookback worker
-          lookback worker --listen 0.0.0.0:7878 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
+          lookback worker --listen 0.0.0.0:7878 --tls-ca ca.pem --tls-cert worker.pem \\
+              --tls-key worker.key --tls-name lookback-workers
 
 Whoever reaches the port can read and write whatever this process can: bind it to a trusted network,
-or use certificates.")]
+or use certificates. Workers call each other, too, so each wants the --tls-name that the driver has.")]
     Worker(WorkerOptions),
     /// Print a script that completes commands and flags
     #[command(after_help = COMPLETIONS_HELP)]

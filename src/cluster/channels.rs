@@ -2,6 +2,7 @@
 //! seconds, and with certificates where the job has some.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tonic::transport::{
     Certificate, Channel, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig,
 };
 use url::Url;
+
+use crate::stop::Stop;
 
 /// A peer that does not answer is asked after so long, and given up after so long again. A machine that
 /// is only busy answers in time.
@@ -35,6 +38,15 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// The error of files that hold no certificates, or no key for them.
+    fn are_none(&self, error: &tonic::transport::Error) -> Stop {
+        let cause = error.source().map_or(error.to_string(), ToString::to_string);
+        let Tls { ca, cert, key, .. } = self;
+        let [ca, cert, key] = [ca, cert, key].map(|file| file.display());
+        Stop::fix_one(format!("{ca}, {cert} and {key} are no certificates with a key: {cause}"))
+            .hint("PEM is wanted; jobs/cluster/certificates.sh makes such files")
+    }
+
     fn identity(&self) -> Result<Identity> {
         Ok(Identity::from_pem(read(&self.cert)?, read(&self.key)?))
     }
@@ -71,11 +83,15 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Connections that the current runtime looks after. Errors: certificates that cannot be read; there
-    /// is no runtime.
+    /// Connections that the current runtime looks after. Errors: certificates that cannot be read; exit 2
+    /// with files that hold none; there is no runtime.
     pub fn new(tls: Option<&Tls>) -> Result<Channels> {
-        let tls = tls.map(Tls::client).transpose()?;
-        Ok(Channels { runtime: Handle::try_current()?, tls, by_url: Arc::default() })
+        let client = tls.map(Tls::client).transpose()?;
+        if let (Some(files), Some(client)) = (tls, &client) {
+            let tried = Endpoint::from_static("https://localhost").tls_config(client.clone());
+            tried.map_err(|error| files.are_none(&error))?;
+        }
+        Ok(Channels { runtime: Handle::try_current()?, tls: client, by_url: Arc::default() })
     }
 
     /// The scheme of workers' URLs.

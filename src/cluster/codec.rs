@@ -51,6 +51,7 @@ struct Scan {
 struct File {
     path: String,
     size: u64,
+    tag: Option<String>,
     partition: Option<Value>,
     rows: Option<u64>,
     /// Whether rows are skipped, and how many.
@@ -137,6 +138,7 @@ fn sent(scan: &RemoteScan) -> Result<Scan> {
             // What another task reads is not named to this one.
             path: if is_read { file.path.to_string() } else { String::new() },
             size: file.size,
+            tag: file.tag.clone().filter(|_| is_read),
             partition,
             rows: file.rows,
             only: selectors,
@@ -169,6 +171,7 @@ fn received(scan: Scan, stores: &Stores) -> Result<RemoteScan> {
         Ok(DataFile {
             path: Path::parse(&file.path).map_err(external)?,
             size: file.size,
+            tag: file.tag,
             partition: file.partition.map(Value::scalar).transpose().map_err(other)?,
             rows: file.rows,
             only: selectors,
@@ -183,6 +186,10 @@ fn received(scan: Scan, stores: &Stores) -> Result<RemoteScan> {
     };
     let (store, columns) = (ObjectStoreUrl::parse(&scan.store)?, decoded(&scan.columns)?);
     let kept = kept_of(stores, &scan.store);
+    if let Some(kept) = &kept {
+        let read = files.iter().filter(|file| file.is_read);
+        read.for_each(|file| kept.announce(&file.path, file.size, file.tag.as_deref()));
+    }
     let table = ParquetTable::new(store, Arc::new(columns), partition, files)
         .with_readers(raw::readers)
         .kept_by(kept);
@@ -220,6 +227,7 @@ mod tests {
         let file = |path: &str, only: Option<RowSelection>| DataFile {
             path: Path::from(path),
             size: 7 << 20,
+            tag: Some("\"0c1\"".to_owned()),
             partition: Some(datafusion::common::ScalarValue::Date32(Some(20_000))),
             rows: Some(9),
             is_read: true,

@@ -7,6 +7,7 @@
 mod apart;
 mod channels;
 mod codec;
+mod needs;
 mod roster;
 mod sent;
 mod watch;
@@ -16,26 +17,30 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{Schema, UInt64Type};
 use async_trait::async_trait;
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use futures::TryStreamExt;
+use futures::future::join_all;
+use object_store::path::Path;
+use tokio::time::timeout;
 
 pub use channels::Tls;
-use roster::{Member, Roster};
+use needs::{LOOKING, Needs};
+use roster::{Member, Roster, held};
 use sent::Sender;
 use watch::Watch;
 use write::WriteExec;
 
-use crate::engine::elsewhere::{Elsewhere, NOTHING_RUNS, Ordered};
+use crate::engine::elsewhere::{Elsewhere, NOTHING_RUNS, Order, Ordered};
 use crate::location::Location;
 use crate::progress::tick;
 
@@ -61,6 +66,10 @@ pub struct Settings {
 pub struct Cluster {
     roster: Arc<Roster>,
     sender: Sender,
+    run_id: String,
+    needs: OnceLock<Needs>,
+    /// The instances that have looked for them.
+    looked: Mutex<BTreeSet<String>>,
     scratch: Location,
     /// The folder in which each run has its scratch folder.
     all_scratch: Location,
@@ -88,13 +97,18 @@ impl Cluster {
         let cores_each = cores_each.max(2);
         let cores = members.iter().map(|member| member.cores).sum();
         let count = members.len();
-        let workers = if count == 1 { "worker" } else { "workers" };
-        tracing::info!("{count} {workers} with {cores} cores: {}", names(&members));
+        let many =
+            |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let (workers, of) = (many(count, "worker"), many(cores, "core"));
+        tracing::info!("{workers} with {of}: {}", names(&members));
         let all_scratch = root.child(crate::warehouse::SCRATCH);
         let piece = settings.piece.max(1);
         Ok(Cluster {
             sender: Sender::new(roster.clone(), run_id, cores_each, piece)?,
             _watch: Watch::over(roster.clone()),
+            run_id: run_id.to_owned(),
+            needs: OnceLock::new(),
+            looked: Mutex::default(),
             scratch: all_scratch.child(run_id),
             all_scratch,
             cores_each,
@@ -129,7 +143,12 @@ impl Cluster {
             attempt += 1;
             // Whether it was the plan or a worker is asked of the workers.
             let is_of_network = is_of_network(&error);
-            let now = self.roster.muster_again().await.with_context(|| match is_of_network {
+            let now = async {
+                let now = self.roster.muster_again().await?;
+                self.look_again(&now).await?;
+                self.roster.members()
+            };
+            let now = now.await.with_context(|| match is_of_network {
                 true => format!("{what} was cut off"),
                 false => format!("{what} failed: {error:#}"),
             })?;
@@ -151,6 +170,34 @@ impl Cluster {
             tracing::debug!(what, "{error:#}");
             tick();
         }
+    }
+
+    /// Has workers look that were started since the others did.
+    async fn look_again(&self, members: &[Member]) -> Result<()> {
+        let Some(needs) = self.needs.get() else { return Ok(()) };
+        let looked = held(&self.looked).clone();
+        let fresh = members.iter().filter(|member| !looked.contains(&member.instance)).cloned();
+        self.look(needs, fresh.collect()).await
+    }
+
+    /// Has workers look for what they will need, and leaves out those that do not see it.
+    async fn look(&self, needs: &Needs, members: Vec<Member>) -> Result<()> {
+        let order = Order::Look(serde_json::to_string(needs)?);
+        let looks = join_all(members.iter().map(async |member| {
+            let nothing = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+            let plan = together(vec![Arc::new(WriteExec::on(nothing, &order, 0, 0)?)])?;
+            let rows = self.sender.send_to(&member.url, plan).await?.try_collect::<Vec<_>>();
+            let rows = timeout(LOOKING, rows).await.context("does not answer")??;
+            anyhow::Ok(rows.iter().flat_map(reports_of).collect::<Vec<_>>())
+        }));
+        let seen = looks.await;
+        tick();
+        held(&self.looked).extend(members.iter().map(|member| member.instance.clone()));
+        let blind = members.iter().zip(seen).filter_map(|(member, seen)| {
+            let troubles = seen.unwrap_or_else(|error| vec![format!("does not work: {error:#}")]);
+            (!troubles.is_empty()).then(|| (member.clone(), troubles.join("; ")))
+        });
+        self.roster.leave_out(blind.collect())
     }
 
     async fn run_once(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
@@ -239,8 +286,15 @@ impl Elsewhere for Cluster {
         self.roster.members().is_ok()
     }
 
-    async fn begin(&self) -> Result<()> {
-        self.all_scratch.remove_all().await
+    async fn begin(&self, files: &[(Location, Path)]) -> Result<()> {
+        self.all_scratch.remove_all().await?;
+        let members = self.roster.members()?;
+        let needs = Needs::leave(&self.scratch, &self.run_id, files, &members).await?;
+        self.look(self.needs.get_or_init(|| needs), members).await
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.roster.missing()
     }
 
     async fn end(&self) {
@@ -248,6 +302,11 @@ impl Elsewhere for Cluster {
             tracing::debug!("{}: left behind: {error:#}", self.scratch);
         }
     }
+}
+
+/// What the rows of a [`WriteExec`] report.
+fn reports_of(rows: &RecordBatch) -> Vec<String> {
+    rows.column(4).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
 }
 
 /// One plan of several. A single one has an empty companion: without, it would run in the driver.

@@ -17,14 +17,19 @@ use datafusion_distributed::{
     SessionStateBuilderExt,
 };
 use tonic::codegen::http::{HeaderMap, HeaderValue};
+use url::Url;
 
 use super::codec::Codec;
-use super::roster::{Answering, Roster};
+use super::roster::{Answering, Only, Roster};
 use crate::engine::remote_scan::RemoteScan;
 use crate::engine::{Tuning, settings};
 
 /// The header that names the run, so that a worker keeps what it read apart from other runs.
 pub const RUN: &str = "lookback-run";
+
+/// The header that names the program that made the plans. Workers may have been replaced since they
+/// were asked.
+pub const PROGRAM: &str = "lookback-program";
 
 /// A session that only sends.
 pub struct Sender {
@@ -44,6 +49,7 @@ impl Sender {
         let config = settings(SessionConfig::new(), &tuning);
         let mut headers = HeaderMap::new();
         headers.insert(RUN, HeaderValue::from_str(run_id)?);
+        headers.insert(PROGRAM, HeaderValue::from_str(&roster.program)?);
         let state = SessionStateBuilder::new()
             .with_default_features()
             .with_config(config)
@@ -61,9 +67,31 @@ impl Sender {
 
     /// Runs a plan on the workers. Errors: it cannot be planned or sent; it would run here.
     pub async fn send(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        // One task would be planned into the driver, so a single worker gets two.
-        let tasks = self.roster.members()?.len().max(2);
+        let members = self.roster.members()?;
+        self.send_in(self.state.clone(), members.len(), plan).await
+    }
+
+    /// The same on one worker.
+    pub async fn send_to(
+        &self,
+        worker: &Url,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
         let state = SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_distributed_worker_resolver(Only(worker.clone()))
+            .build();
+        self.send_in(state, 1, plan).await
+    }
+
+    async fn send_in(
+        &self,
+        state: SessionState,
+        workers: usize,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
+        // One task would be planned into the driver, so a single worker gets two.
+        let tasks = workers.max(2);
+        let state = SessionStateBuilder::new_from_existing(state)
             .with_query_planner(Arc::new(Planned(plan)))
             .with_distributed_planner()
             .with_distributed_max_tasks_per_stage(tasks)?

@@ -34,7 +34,7 @@ use super::apart::Apart;
 use super::channels::{Channels, GIVEN_UP, KEEP_ALIVE, Tls};
 use super::codec::{Codec, kept_of};
 use super::roster::{Introduction, program};
-use super::sent::RUN;
+use super::sent::{PROGRAM, RUN};
 use super::whole::whole;
 use super::write::writing;
 use crate::engine::read_ahead::ask_ahead_for;
@@ -62,8 +62,9 @@ pub async fn serve(
     until: impl Future<Output = ()>,
 ) -> Result<()> {
     let Settings { listen, cores, tls } = settings;
+    let program = program()?;
     let about = Introduction {
-        program: program()?,
+        program: program.clone(),
         cores: *cores,
         instance: uuid::Uuid::now_v7().to_string(),
     };
@@ -71,6 +72,7 @@ pub async fn serve(
         runs: Mutex::default(),
         channels: Channels::new(tls.as_ref())?,
         cores: *cores,
+        program,
     });
     let sessions = move |query: WorkerQueryContext| {
         let desk = desk.clone();
@@ -110,6 +112,7 @@ struct Desk {
     runs: Mutex<VecDeque<(String, Run)>>,
     channels: Channels,
     cores: usize,
+    program: String,
 }
 
 /// What the parts of one run share: files of another run may have changed since.
@@ -121,8 +124,13 @@ struct Run {
 
 impl Desk {
     fn session(&self, query: WorkerQueryContext) -> EngineResult<SessionState> {
-        let run = query.headers.get(RUN).and_then(|run| run.to_str().ok()).unwrap_or_default();
-        let run = self.run(run)?;
+        let header = |name| query.headers.get(name).and_then(|value| value.to_str().ok());
+        if header(PROGRAM) != Some(&self.program) {
+            let (ours, theirs) = (&self.program, header(PROGRAM).unwrap_or("nothing"));
+            let trouble = format!("a plan of {theirs}, and this worker is {ours}");
+            return Err(DataFusionError::Execution(trouble));
+        }
+        let run = self.run(header(RUN).unwrap_or_default())?;
         let Run { stores, runtime } = run;
         let ahead = {
             let (stores, runtime) = (stores.clone(), runtime.clone());

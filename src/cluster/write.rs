@@ -23,6 +23,7 @@ use datafusion_distributed::DistributedTaskContext;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::needs::Needs;
 use crate::engine::elsewhere::Order;
 use crate::engine::scratch::{ScratchOrder, write_objects};
 use crate::location::{Location, Stores};
@@ -68,7 +69,7 @@ impl WriteExec {
     ) -> Result<WriteExec> {
         let input = match order {
             Order::Table(_) => in_one_piece(plan),
-            Order::Scratch(_) | Order::Count => plan,
+            Order::Scratch(_) | Order::Count | Order::Look(_) => plan,
         };
         let task = Task { order: order.clone(), number: number as u64, attempt };
         Ok(WriteExec::new(input, task, None))
@@ -107,6 +108,7 @@ async fn write(
     mut rows: SendableRecordBatchStream,
     task: &Task,
     stores: &Stores,
+    context: &Arc<TaskContext>,
 ) -> Result<Vec<String>> {
     let texts = match &task.order {
         Order::Scratch(order) => {
@@ -119,6 +121,10 @@ async fn write(
             let order: TableOrder = serde_json::from_str(order)?;
             let reports = as_ordered(rows, &order, task.attempt, stores).await?;
             reports.iter().map(serde_json::to_string).collect::<Result<_, _>>()
+        }
+        Order::Look(needs) => {
+            let needs: Needs = serde_json::from_str(needs)?;
+            Ok(needs.look(stores, context).await?)
         }
         Order::Count => {
             let mut count = 0;
@@ -154,6 +160,7 @@ impl DisplayAs for WriteExec {
             Order::Scratch(_) => write!(f, "WriteExec: temporary table"),
             Order::Table(_) => write!(f, "WriteExec: stored table"),
             Order::Count => write!(f, "WriteExec: a count"),
+            Order::Look(_) => write!(f, "WriteExec: what is seen"),
         }
     }
 }
@@ -201,10 +208,10 @@ impl ExecutionPlan for WriteExec {
         };
         let (task, place) = (self.task.clone(), DistributedTaskContext::from_ctx(&context));
         let writers = self.properties.partitioning.partition_count() * place.task_count;
-        let rows = self.input.execute(partition, context)?;
+        let rows = self.input.execute(partition, context.clone())?;
         let reports = async move {
             let _counted = Writing::begin();
-            let reports = write(rows, &task, &stores).await.map_err(as_engine_error)?;
+            let reports = write(rows, &task, &stores, &context).await.map_err(as_engine_error)?;
             let mut reports: Vec<Option<String>> = reports.into_iter().map(Some).collect();
             if reports.is_empty() {
                 reports.push(None);

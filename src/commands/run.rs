@@ -121,9 +121,16 @@ async fn workers(
     }
 }
 
+/// None. Errors: exit 2 when the job file names some.
 #[cfg(not(feature = "cluster"))]
-async fn workers(_: &Job, _: &RunOptions, _: &str) -> Result<Option<Arc<dyn Elsewhere>>, Stop> {
-    Ok(None)
+async fn workers(job: &Job, _: &RunOptions, _: &str) -> Result<Option<Arc<dyn Elsewhere>>, Stop> {
+    match job.cluster.workers.is_empty() && job.cluster.min_workers.is_none() {
+        true => Ok(None),
+        false => Err(Stop::fix_one(
+            "[cluster] names other machines, and this program was built without the feature cluster",
+        )
+        .hint("`cargo install --features cluster`, or leave the section out")),
+    }
 }
 
 /// What a run that succeeded says on stderr.

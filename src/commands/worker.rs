@@ -47,11 +47,14 @@ pub fn cluster_of(
     };
     if workers.is_empty() {
         let is_meant = options.min_workers.is_some() || options.tls.tls_ca.is_some();
-        return match is_meant {
-            true => Err(Stop::fix_one("no workers are named")
-                .hint("--workers host:port,… or workers of [cluster] name them")),
-            false => Ok(None),
+        let of_job = "[cluster] has min_workers, and no workers are named";
+        let trouble = match (is_meant, job.min_workers) {
+            (true, _) => "no workers are named",
+            (false, Some(_)) => of_job,
+            (false, None) => return Ok(None),
         };
+        let hint = "--workers host:port,… or workers of [cluster] name them";
+        return Err(Stop::fix_one(trouble).hint(hint));
     }
     let workers: Vec<String> = workers.iter().map(|worker| worker.trim().to_owned()).collect();
     if let Some(wrong) = workers.iter().find(|worker| !is_address(worker)) {
@@ -60,7 +63,7 @@ pub fn cluster_of(
     }
     Ok(Some(Settings {
         workers,
-        min_workers: options.min_workers.map_or(job.min_workers, usize::from),
+        min_workers: options.min_workers.map(usize::from).or(job.min_workers).unwrap_or(1),
         piece: job.piece,
         tls: certificates(options.tls.clone(), job.tls.clone())?,
     }))
@@ -69,7 +72,10 @@ pub fn cluster_of(
 /// The workers that a job file names, refused as a run refuses them. Errors: exit 2.
 pub fn refuse_wrong(job: &Job) -> Result<(), Stop> {
     cluster_of(&ClusterOptions::default(), &job.cluster).map(|_| ()).map_err(|stop| {
-        let place = |complaint| format!("{}: [cluster] {complaint}", job.file.display());
+        let place = |complaint: String| {
+            let complaint = complaint.trim_start_matches("[cluster] ");
+            format!("{}: [cluster] {complaint}", job.file.display())
+        };
         Stop { complaints: stop.complaints.into_iter().map(place).collect(), ..stop }
     })
 }

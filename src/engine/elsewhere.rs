@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::ExecutionPlan;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::remote_scan::RemoteScan;
@@ -38,8 +39,13 @@ pub trait Elsewhere: Debug + Send + Sync {
     /// Whether enough of them answered last.
     fn is_there(&self) -> bool;
 
-    /// Prepares for a run that holds the lock: removes what dead runs left. Errors: the store fails.
-    async fn begin(&self) -> Result<()>;
+    /// Prepares for a run that holds the lock: removes what dead runs left, and leaves out processes
+    /// that do not see the root or these raw files, each below the location of its log. Errors: the
+    /// store fails; too few processes see all.
+    async fn begin(&self, files: &[(Location, Path)]) -> Result<()>;
+
+    /// Those who were missing, at least for a while, and why.
+    fn missing(&self) -> Vec<String>;
 
     /// Removes what the run left. What fails here the next run removes.
     async fn end(&self);
@@ -67,6 +73,8 @@ pub enum Order {
     Table(String),
     /// Decoded, counted and dropped.
     Count,
+    /// None are wanted, but whether the process sees what it will have to.
+    Look(String),
 }
 
 /// The setting of a session by which tables know that their scans travel.

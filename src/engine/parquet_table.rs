@@ -50,6 +50,8 @@ pub type Bounds = BTreeMap<String, (ScalarValue, ScalarValue)>;
 pub struct DataFile {
     pub path: Path,
     pub size: u64,
+    /// What the store called its content when it was listed.
+    pub tag: Option<String>,
     /// The partition column's value in all its rows.
     pub partition: Option<ScalarValue>,
     pub rows: Option<u64>,
@@ -167,7 +169,7 @@ impl ParquetTable {
             location: file.path.clone(),
             last_modified: DateTime::<Utc>::UNIX_EPOCH,
             size: file.size,
-            e_tag: None,
+            e_tag: file.tag.clone(),
             version: None,
         })
         .with_partition_values(constants.collect())

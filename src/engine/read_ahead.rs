@@ -30,7 +30,7 @@ pub fn ask_ahead(
     footers: &Arc<FileMetadataCache>,
 ) {
     for file in files {
-        kept.announce(&file.location, file.size, None);
+        kept.announce(&file.location, file.size, file.e_tag.as_deref());
         let (kept, columns, footers) = (kept.clone(), columns.clone(), footers.clone());
         tokio::spawn(async move {
             let path = &file.location;

@@ -190,6 +190,7 @@ mod tests {
         let file = |(number, size): (usize, &u64)| DataFile {
             path: Path::from(format!("{number}.parquet")),
             size: size * MEGABYTE,
+            tag: None,
             partition: None,
             rows: None,
             only: (number == last).then(|| RowSelection::from(vec![RowSelector::select(1)])),

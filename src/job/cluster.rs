@@ -11,8 +11,8 @@ const SECTION: &str = "cluster";
 pub struct ClusterSettings {
     /// `host:port` of each. Empty: this process does the work.
     pub workers: Vec<String>,
-    /// With fewer workers a run ends.
-    pub min_workers: usize,
+    /// With fewer workers a run ends. None: with none.
+    pub min_workers: Option<usize>,
     /// Bytes of files that are worth a partition of their own.
     pub piece: usize,
     pub tls: TlsFiles,
@@ -51,7 +51,8 @@ pub fn is_address(worker: &str) -> bool {
 /// Takes the section out of the job file. Complaints go to the reader.
 pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
     let workers = reader.texts(SECTION, "workers").unwrap_or_default();
-    let min_workers = reader.number(SECTION, "min_workers", 1, 1..=10_000).unwrap_or(1);
+    // No count is zero, which cannot be typed.
+    let min_workers = reader.number(SECTION, "min_workers", 0, 1..=10_000).unwrap_or(0);
     let piece = reader.number(SECTION, "piece_mb", 16, 0..=1 << 20).unwrap_or(16);
     let mut file = |key: &str| {
         let typed = reader.optional_text(SECTION, key)?;
@@ -71,14 +72,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ClusterSettings {
             "is missing: the certificate of the authority, one's own and its key go together";
         reader.complain::<()>(SECTION, key, trouble);
     }
-    if !workers.is_empty() && !cfg!(feature = "cluster") {
-        let trouble = "name other machines, and this program was built without the feature cluster: \
-                       `cargo install --features cluster`, or leave them out";
-        reader.complain::<()>(SECTION, "workers", trouble);
-    }
     ClusterSettings {
         workers,
-        min_workers: usize::try_from(min_workers).unwrap_or(1),
+        min_workers: usize::try_from(min_workers).ok().filter(|count| *count > 0),
         piece: usize::try_from(piece << 20).unwrap_or(usize::MAX),
         tls,
     }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 pub use endpoint::{Collector, Endpoint};
 use futures::{StreamExt, TryStreamExt};
-pub use kept::{FOOTER_HINT, Kept};
+pub use kept::{FOOTER_HINT, Kept, WAS_REPLACED};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};

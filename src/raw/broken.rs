@@ -13,6 +13,7 @@ use super::through_view::columns_of_all;
 use super::{RawLog, relative};
 use crate::engine::Engine;
 use crate::engine::elsewhere::NOTHING_RUNS;
+use crate::location::WAS_REPLACED;
 use crate::location::is_of_store;
 
 impl RawLog {
@@ -77,6 +78,8 @@ impl RawLog {
 
 /// Whether an error says that those are lost who would have looked at a file.
 fn is_of_others(engine: &Engine, error: &anyhow::Error) -> bool {
-    let is_said = format!("{error:#}").contains(NOTHING_RUNS);
+    let text = format!("{error:#}");
+    let said = [NOTHING_RUNS, "Permission denied", "No such file", WAS_REPLACED];
+    let is_said = said.iter().any(|sign| text.contains(sign));
     engine.elsewhere().is_some_and(|elsewhere| is_said || !elsewhere.is_there())
 }

@@ -28,6 +28,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use futures::future::try_join_all;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 
 use crate::days::days_since_1970;
 use crate::location::{Location, in_parallel};
@@ -134,6 +135,17 @@ impl RawLog {
             listings: sources.iter().map(|_| Listing::default()).collect(),
             checked: BTreeMap::new(),
         }
+    }
+
+    /// The newest file of each source, as the location of the source and a path in its store.
+    pub fn newest_files(&self) -> Vec<(Location, Path)> {
+        let sources = self.sources.iter().zip(&self.listings);
+        let newest = sources.filter_map(|(source, listing)| {
+            let mut files = listing.dates.values().rev().flat_map(|landing| landing.files.last());
+            let (_, file) = files.next()?;
+            Some((source.location.clone(), file.location.clone()))
+        });
+        newest.collect()
     }
 
     pub fn sources(&self) -> &[Source] {

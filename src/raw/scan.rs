@@ -74,6 +74,7 @@ pub(super) fn data_file(file: &RawFile, date: NaiveDate) -> Result<DataFile> {
     Ok(DataFile {
         path: file.meta.location.clone(),
         size: file.meta.size,
+        tag: file.meta.e_tag.clone(),
         partition: Some(date_value(date)),
         rows: Some(file.rows),
         only: None,

@@ -30,6 +30,7 @@ use crate::job::Job;
 use crate::lock::{Holder, Lock, Pace, Sight};
 use crate::plan::{self, DateSelection, Plan, Rebuild, program_of};
 use crate::progress::{Progress, Stage};
+use crate::raw::RawLog;
 use crate::reference::{Heads, Reference};
 use crate::stop::{Kind, Stop};
 use crate::summary::Summary;
@@ -129,6 +130,7 @@ async fn run_once(
             summary.up_to_date = plan.report_dates.iter().copied().collect();
             summary.warnings.clone_from(&plan.unread);
             remember::tell_outdated(job, &warehouse, &plan, &plan.touched, summary)?;
+            summary.warnings.extend(missing(request));
             Ok(())
         }
         Prepared::Ready(ready) => {
@@ -141,10 +143,16 @@ async fn run_once(
             if let Some(elsewhere) = &request.elsewhere {
                 elsewhere.end().await;
             }
+            summary.warnings.extend(missing(request));
             lock.release().await;
             done
         }
     }
+}
+
+/// The workers that were missing.
+fn missing(request: &Request) -> Vec<String> {
+    request.elsewhere.as_ref().map(|elsewhere| elsewhere.missing()).unwrap_or_default()
 }
 
 /// The state of a run before it changes anything.
@@ -254,7 +262,10 @@ async fn work(
 ) -> Result<(), Stop> {
     let mut engine = Engine::new(&request.tuning, request.sql_overrides.clone())?;
     if let Some(elsewhere) = &request.elsewhere {
-        elsewhere.begin().await?;
+        let logs = [&plan.clicks.raw, &plan.orders.raw];
+        elsewhere
+            .begin(&logs.into_iter().flat_map(RawLog::newest_files).collect::<Vec<_>>())
+            .await?;
         engine = engine.working(elsewhere.clone())?;
     }
     let mut workspace = Workspace {

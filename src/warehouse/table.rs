@@ -221,6 +221,8 @@ impl Table {
             .map(|(path, size, rows, date, bounds)| DataFile {
                 only: None,
                 is_read: true,
+                // A table's file never changes.
+                tag: None,
                 path: Path::from_iter(
                     folder.path().parts().chain(Path::from(path.as_str()).parts()),
                 ),

@@ -7,20 +7,23 @@ are right. Each case runs the second half of the dates on three workers, in a co
 the first half, and something happens meanwhile. `--moments` is at how many of a run's steps a worker is
 killed (6). Moments are steps of the run's own log, spread over all of it, and no times.
 
-Sections: kills, frozen, memory, restarted, driver, lost, refused, hostile, secrets; and `slow`, which takes minutes
-and runs only when it is named.
+Sections: kills, frozen, memory, restarted, driver, lost, refused, blind, hostile, secrets; and `slow`, which
+takes minutes and runs only when it is named.
 
 Prints a line per claim that holds; ends with exit code 1 at the first that does not.
 """
 
 import collections
 import http.server
+import json
+import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
 import socketserver
+import subprocess
 import sys
 import tempfile
 import threading
@@ -350,6 +353,42 @@ def refused(bench):
     holds("two of three workers, with --min-workers 2: right rows, and the third is named in the log")
 
 
+def blind(bench):
+    """A worker for which a folder is empty, as on another machine: it gets no work, and that is said."""
+    empty, script = bench.temp / "empty", bench.temp / "elsewhere.sh"
+    empty.mkdir()
+    script.write_text(
+        f"""#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {empty} "$HIDDEN" && exec {bench.path} "$@"' sh "$@"\n"""
+    )
+    script.chmod(0o755)
+    tried = subprocess.run(
+        [script, "--version"], env=os.environ | {"HIDDEN": str(empty)}, capture_output=True, text=True
+    )
+    if tried.returncode:
+        print(f"SKIPPED  a worker that sees other files: {tried.stderr.strip()}", flush=True)
+        return
+    orders = bench.world.folder / "raw/orders"
+    for case, hides, words in [
+        (bench.case(), lambda case: case.root, "sees another"),
+        (bench.case(), lambda _: orders, "cannot read a raw file"),
+    ]:
+        other = Worker(script, credentials={"HIDDEN": str(hides(case))})
+        workers, said = [*bench.workers[:2], other], f"{other.address}: {words}"
+        ended = bench.world.program.end(bench.start(case, "--min-workers", 3, workers=workers), codes=(1,))
+        for word in (said, "2 of at least 3 workers", "hint: "):
+            ensure(word in complaint(ended), f"does not say {word}:\n{ended.err[-3000:]}")
+        case.ensure_reports_unchanged(f"a worker {words}")
+        told = next(line for line in complaint(ended).splitlines() if words in line).strip()
+        summary = bench.temp / "summary.json"
+        driver = bench.start(case, "--min-workers", 2, "--force", "--summary", summary, workers=workers)
+        ended = bench.world.program.end(driver, codes=(0,))
+        bench.world.ensure_right(case, f"a worker {words}")
+        warnings = json.loads(summary.read_text())["warnings"]
+        ensure(any(said in warning for warning in warnings), f"{said!r} is not among {warnings}")
+        other.kill()
+        holds(f"exit 1, or right rows without it and a warning in the summary: {told[:200]}")
+
+
 def breakages():
     """What can be wrong with a raw file: what to do with the bytes of a whole one."""
 
@@ -551,6 +590,7 @@ def main(program, moments, only):
             "driver": lambda: driver_killed(bench),
             "lost": lambda: lost(bench),
             "refused": lambda: refused(bench),
+            "blind": lambda: blind(bench),
             "hostile": lambda: hostile(bench),
             "secrets": lambda: secrets(bench),
         }

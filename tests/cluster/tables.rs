@@ -89,6 +89,7 @@ impl Tables {
                 files.push(DataFile {
                     path: location.path().clone(),
                     size: std::fs::metadata(&file).unwrap().len(),
+                    tag: None,
                     partition: None,
                     rows: Some(count.unsigned_abs()),
                     only: None,

@@ -185,6 +185,13 @@ def main():
             program.works("by-addresses", addresses, *flags(by_address, "driver", name=None))
             holds("certificates with the workers' address need no name, between workers either")
 
+        with program.workers(*flags(tls, "worker", name=None)) as addresses:
+            ended = program.backfill(program.copy("nameless"), addresses, *flags(tls, "driver"))
+            said = f"does not reach {addresses[1]}: TLS: "
+            ensure(ended.returncode == 1 and said in ended.stderr, "workers without a name", ended)
+            ensure("--tls-name" in ended.stderr, "the hint names what is missing", ended)
+            holds("workers that expect no name do not reach each other, and that is said before they work")
+
         with program.workers(*flags(tls, "driver")) as addresses:
             program.refused("stolen", addresses, *flags(tls, "driver"))
             holds("who has the driver's certificate cannot pass for a worker")

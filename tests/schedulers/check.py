@@ -110,6 +110,30 @@ def unlike_the_other_driver():
     return "\n".join(differ)
 
 
+def runs_that_no_worker_may_leave():
+    """Files whose run wants as many workers as they start: one that stays away would end it."""
+    deployments = [d for d in yaml.safe_load_all((JOBS / "cluster/kubernetes.yaml").read_text()) if "replicas" in d["spec"]]
+    started = {deployment["spec"]["replicas"] for deployment in deployments}
+    texts = {file: (JOBS / "cluster" / file).read_text() for file in ("kubernetes.yaml", "three-workers.sh", "job.toml")}
+    wanted = {file: re.findall(r"min[-_]workers[ =]+(\d+)", text) for file, text in texts.items()}
+    wrong = [f"{file}: {numbers}" for file, numbers in wanted.items() if numbers != ["2"]]
+    return "\n".join(wrong + ([] if started == {3} else [f"workers: {started}"]))
+
+
+def unappendable():
+    """Job files to start from that the fragment cannot be appended to."""
+    fragment = (JOBS / "cluster/job.toml").read_text()
+    # What `lookback init` writes, without what it puts in place of its marks.
+    init = re.sub(r"(?m)^@\w+@$", "", (JOBS.parent / "src/init/job.toml").read_text())
+    wrong = []
+    for name, text in (("jobs/job.toml", (JOBS / "job.toml").read_text()), ("lookback init", init)):
+        try:
+            tomllib.loads(f"{text}\n{fragment}")
+        except tomllib.TOMLDecodeError as error:
+            wrong.append(f"{name}: {error}")
+    return "\n".join(wrong)
+
+
 def unknown_keys():
     """Keys of the fragment that the job file to start from does not know."""
     lines = (JOBS / "job.toml").read_text().split("[cluster]")[1].split("\n\n")[0].splitlines()
@@ -160,6 +184,8 @@ def main():
     else:
         print("SKIPPED: certificates.sh makes certificates: no openssl here", flush=True)
     claim("the fragment of a job file has known keys", unknown_keys())
+    claim("it can be appended to a job file", unappendable())
+    claim("runs on three workers want two of them", runs_that_no_worker_may_leave())
     units = sorted(JOBS.glob("**/systemd/*.service")) + sorted(JOBS.glob("**/systemd/*.timer"))
     tool("systemd takes the units", "systemd-analyze", "verify", "--man=no", *units, optional=True)
     tool("Kubernetes takes the CronJob", "kubernetes-validate", "--strict", JOBS / "kubernetes/cronjob.yaml")

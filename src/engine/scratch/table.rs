@@ -149,6 +149,7 @@ fn data_file(path: Path, size: u64, rows: u64) -> DataFile {
         is_read: true,
         path,
         size,
+        tag: None,
         partition: None,
         rows: Some(rows),
         bounds: Bounds::new(),

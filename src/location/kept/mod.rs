@@ -32,6 +32,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{answer, has_conditions};
 
+/// The words for an object that is not the one that was listed.
+pub const WAS_REPLACED: &str = "it was replaced since it was listed";
+
 /// Objects of up to so many bytes are read whole: a second request would take longer.
 const WHOLE: u64 = 2 << 20;
 /// How much of the end of a file is read at first: its footer is there, and few are longer.
@@ -296,7 +299,7 @@ async fn fetch_part(
     if let (Some(tag), Some(now)) = (tag, found.meta.e_tag.as_deref())
         && bare(tag) != bare(now)
     {
-        return Err(failed(path, std::io::Error::other("it was replaced since it was listed")));
+        return Err(failed(path, std::io::Error::other(WAS_REPLACED)));
     }
     let bytes = found.bytes().await?;
     match bytes.len() as u64 == wanted {

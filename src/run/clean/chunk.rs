@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Chunk, Cleaned};
 use crate::audit;
 use crate::days;
+use crate::engine::elsewhere::NOTHING_RUNS;
 use crate::engine::parquet_table::Constants;
 use crate::engine::{Engine, Params};
 use crate::job::Job;
@@ -86,8 +87,9 @@ impl<'a> Cleaning<'a> {
         if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
         }
-        // Not the files are to blame, and this process alone would read for long.
-        if self.engine.elsewhere().is_some_and(|elsewhere| !elsewhere.is_there()) {
+        // Not the files are to blame, and to look at them would take long.
+        let is_said = stop.complaints.iter().any(|text| text.contains(NOTHING_RUNS));
+        if is_said || self.engine.elsewhere().is_some_and(|elsewhere| !elsewhere.is_there()) {
             return outcome;
         }
         let broken = self

@@ -260,7 +260,7 @@ pub fn in_words(error: &DataFusionError) -> String {
 }
 
 /// What causes mean to those who set workers up.
-const MEANT: [(&str, &str); 8] = [
+const MEANT: [(&str, &str); 9] = [
     ("alert: CertificateExpired", "the certificate of who asks has expired"),
     ("fatal alert", "it refuses the certificate of who asks"),
     ("InvalidContentType", "it has no certificates, and who asks has"),
@@ -268,6 +268,7 @@ const MEANT: [(&str, &str); 8] = [
     ("not valid for name", "its certificate is for another name than --tls-name or its host"),
     ("NotValidForName", "its certificate is for another name than --tls-name or its host"),
     ("UnknownIssuer", "its certificate is of another authority"),
+    ("BadSignature", "its certificate is of another authority"),
     ("certificate expired", "its certificate has expired"),
 ];
 

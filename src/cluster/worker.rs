@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -25,6 +27,8 @@ use datafusion_distributed::{
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -45,6 +49,10 @@ use crate::raw;
 
 /// Runs whose files are kept in memory at once.
 const RUNS: usize = 2;
+
+/// How long a worker that is asked to end waits for those who are connected. Their plans run elsewhere
+/// then.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// Where a worker listens, and how it works.
 #[derive(Debug, Clone)]
@@ -83,6 +91,8 @@ pub async fn serve(
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
+    let incoming =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(GIVEN_UP));
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(GIVEN_UP))
@@ -97,14 +107,30 @@ pub async fn serve(
         .build()?;
     listening(address);
     let service = worker.into_worker_server();
+    let (told, asked_to_end) = oneshot::channel();
+    let until = async {
+        until.await;
+        let _ = told.send(());
+    };
     let served = server
         .add_service(Apart { service, runtime: queries.handle().clone() })
         .add_service(ObservabilityServiceServer::new(Observed))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), until)
-        .await;
+        .serve_with_incoming_shutdown(incoming, until);
+    let served = tokio::select! {
+        served = served => served,
+        () = over(asked_to_end) => Ok(()),
+    };
     // Not waited for: what still runs there nobody wants any more.
     queries.shutdown_background();
     Ok(served?)
+}
+
+/// Ends when those who are connected had their time after the worker was asked to end.
+async fn over(asked_to_end: oneshot::Receiver<()>) {
+    match asked_to_end.await {
+        Ok(()) => sleep(ENDING).await,
+        Err(_) => pending().await,
+    }
 }
 
 /// Makes the sessions of queries. Those of one run share what was read.

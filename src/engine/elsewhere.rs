@@ -15,7 +15,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::remote_scan::RemoteScan;
 use crate::location::Location;
 
 /// The words of each error that is about these processes, and not about a plan.
@@ -80,13 +79,6 @@ pub enum Order {
 /// The setting of a session by which tables know that their scans travel.
 #[derive(Debug)]
 pub struct Travels;
-
-impl Travels {
-    /// A scan that cannot travel as the engine's own does.
-    pub fn scan(scan: RemoteScan) -> Arc<dyn ExecutionPlan> {
-        Arc::new(scan)
-    }
-}
 
 /// A value of a column that is the same in many rows, as text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -297,7 +297,7 @@ impl TableProvider for ParquetTable {
             let piece = state.config().options().optimizer.repartition_file_min_size as u64;
             let wanted = (partitions, piece);
             let scan = RemoteScan::of_files(table, projection.cloned(), files, wanted)?;
-            return Ok(Travels::scan(scan));
+            return Ok(Arc::new(scan));
         }
         let positions = self.scanned_positions(projection)?;
         let files = self.files.iter().zip(0..);

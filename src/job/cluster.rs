@@ -44,7 +44,10 @@ impl TlsFiles {
 pub fn is_address(worker: &str) -> bool {
     let parts = worker.rsplit_once(':');
     parts.is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+        !host.is_empty()
+            && !host.contains('/')
+            && (!host.contains(':') || host.starts_with('['))
+            && port.parse::<u16>().is_ok()
     })
 }
 

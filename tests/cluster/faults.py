@@ -7,7 +7,7 @@ are right. Each case runs the second half of the dates on three workers, in a co
 the first half, and something happens meanwhile. `--moments` is at how many of a run's steps a worker is
 killed (6). Moments are steps of the run's own log, spread over all of it, and no times.
 
-Sections: kills, frozen, memory, restarted, driver, lost, refused, blind, hostile, secrets; and `slow`, which
+Sections: kills, frozen, memory, restarted, driver, lost, refused, blind, replaced, hostile, secrets; and `slow`, which
 takes minutes and runs only when it is named.
 
 Prints a line per claim that holds; ends with exit code 1 at the first that does not.
@@ -192,6 +192,9 @@ def restarted(bench):
     case = bench.case()
     driver = bench.start(case)
     seconds = []
+    # A peer that says half of what it has to does not hold a worker up.
+    stuck = socket.create_connection(("127.0.0.1", bench.workers[0].port))
+    stuck.sendall(b"PRI * HTTP")
     for layer, worker in zip(("clean.", "attribution.", "report."), bench.workers):
         wait_for_step(driver, lambda names: any(name.startswith(layer) for name in names), layer)
         worker.send(signal.SIGTERM)
@@ -200,6 +203,7 @@ def restarted(bench):
         seconds.append(time.monotonic() - since)
         ensure(worker.process.returncode == 0, f"SIGTERM: exit {worker.process.returncode}\n{worker.log()}")
         worker.start()
+    stuck.close()
     ended = bench.right_or_nothing(case, driver, "workers restarted one by one")
     ensure(ended.code == 0, f"workers restarted one by one, and the run failed:\n{ended.err[-3000:]}")
     holds(
@@ -387,6 +391,74 @@ def blind(bench):
         ensure(any(said in warning for warning in warnings), f"{said!r} is not among {warnings}")
         other.kill()
         holds(f"exit 1, or right rows without it and a warning in the summary: {told[:200]}")
+
+
+def replaced(bench):
+    """Workers that are replaced by others of another version, and a raw file that is replaced in the store
+    by one of its size, while the driver stands still between two queries."""
+    if another := of_another_version(bench):
+        program, _, other = another
+        two, case = [Worker(bench.path) for _ in range(2)], bench.case()
+        driver = bench.start(case, workers=two)
+
+        def is_between():
+            said = said_by(driver)
+            begun, ended = said.count("goes elsewhere"), said.count("ran elsewhere")
+            return begun == ended > 12 or driver.poll() is not None
+
+        wait_until(is_between, "the run does not come between two queries")
+        driver.send_signal(signal.SIGSTOP)
+        for worker in two:
+            worker.kill()
+            worker.program = w.Program(program, {})
+            worker.start()
+        driver.send_signal(signal.SIGCONT)
+        ended = bench.world.program.end(driver, codes=(1,))
+        for word in [*(f"{worker.address}: is another version" for worker in two), other, "hint: "]:
+            ensure(word in complaint(ended), f"does not say {word}:\n{ended.err[-3000:]}")
+        for worker in two:
+            worker.kill()
+        bench.run_again(case, "workers of another version in the middle of a run")
+        holds("workers replaced by others of another version between two queries: exit 1, and then right rows")
+
+    from world import s3_store
+
+    world = World(bench.path, bench.temp / "tags", clicks=60, orders=20, days=3)
+    file = sorted((world.folder / "raw/clicks").glob(f"dt={world.last}/*.parquet"))[0]
+    rows = pyarrow.parquet.read_table(file)
+    place = rows.schema.names.index("click_id")
+    # Larger than what is read whole, so that the driver does not read the rows.
+    many = pyarrow.concat_tables(
+        rows.set_column(place, "click_id", pyarrow.array(f"A{part}-{name}" for name in rows["click_id"].to_pylist()))
+        for part in range(1000, 1400)
+    )
+    ids = pyarrow.array("B" + name[1:] for name in many["click_id"].to_pylist())
+    twin = many.set_column(place, "click_id", ids)
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pyarrow.parquet.write_table(many, file, **plain)
+    before = file.read_bytes()
+    pyarrow.parquet.write_table(twin, file, **plain)
+    after = file.read_bytes()
+    ensure(len(before) == len(after) > 4 << 20, f"files of {len(before)} and {len(after)} bytes are no twins")
+    file.write_bytes(before)
+    server = start_s3("s3", bench.temp)
+    store = s3_store("s3", server, "tags", world, bench.temp)
+    two = [Worker(bench.path, credentials=store.credentials) for _ in range(2)]
+    job = store.job(f"{store.url}/warehouse")
+    arguments = [*world.backfill(job), "--workers", ",".join(worker.address for worker in two)]
+    driver = store.program.start(*arguments, LOOKBACK_LOG="lookback=debug")
+    wait_until(lambda: "goes elsewhere" in said_by(driver) or driver.poll() is not None, "nothing runs")
+    driver.send_signal(signal.SIGSTOP)
+    with store.files.open_output_stream(f"tags/{file.relative_to(world.folder)}") as stream:
+        stream.write(after)
+    driver.send_signal(signal.SIGCONT)
+    ended = store.program.end(driver, codes=(1,))
+    for word in (file.name, "it was replaced since it was listed"):
+        ensure(word in complaint(ended), f"does not say {word}:\n{ended.err[-3000:]}")
+    store.program(*arguments, codes=(0,))
+    for worker in two:
+        worker.kill()
+    holds("a raw file replaced by one of its size after it was listed: exit 1, and the next run reads it")
 
 
 def breakages():
@@ -591,6 +663,7 @@ def main(program, moments, only):
             "lost": lambda: lost(bench),
             "refused": lambda: refused(bench),
             "blind": lambda: blind(bench),
+            "replaced": lambda: replaced(bench),
             "hostile": lambda: hostile(bench),
             "secrets": lambda: secrets(bench),
         }

@@ -123,7 +123,7 @@ impl From<anyhow::Error> for Stop {
 }
 
 /// Signs of common trouble, and what to do about it.
-const HINTS: [(&str, &str); 19] = [
+const HINTS: [(&str, &str); 20] = [
     (
         "is another version",
         "plans travel between equal programs only: install one on all machines, and start the workers \
@@ -138,6 +138,11 @@ const HINTS: [(&str, &str); 19] = [
         "sees another",
         "root and logs have to be the same files on all machines: in an object store, or in a network \
          file system at the same path",
+    ),
+    (
+        "has no access to",
+        "a worker's user, or its credentials, want the same rights as the driver's: to read the logs, and \
+         to read, write and delete below root",
     ),
     (
         "does not reach",

@@ -61,14 +61,16 @@ impl Needs {
         let mut troubles = Vec::new();
         match self.look_at(&folder).await {
             Ok(true) => {}
-            Ok(false) => troubles
-                .push(format!("sees another {folder}: what the driver wrote there is not in it")),
-            Err(error) => troubles.push(format!("{error:#}")),
+            Ok(false) => troubles.push(format!(
+                "sees another {}: what the driver wrote there is not in it",
+                shown(&folder)
+            )),
+            Err(error) => troubles.push(no_access(&folder, &error)),
         }
         for (log, path) in &self.files {
             let log = Location::parse_in(stores, log, FilePath::new("/"))?;
             if let Err(error) = log.store().get_range(&Path::parse(path)?, 0..1).await {
-                troubles.push(format!("cannot read a raw file of {log}: {error}"));
+                troubles.push(no_access(&log, &error.into()));
             }
         }
         let channels = get_distributed_channel_resolver(context);
@@ -108,4 +110,14 @@ async fn write(object: &Location, bytes: Bytes) -> Result<()> {
     let written = store.put(object.path(), bytes.into()).await;
     written.with_context(|| format!("{object}: cannot write"))?;
     Ok(())
+}
+
+fn no_access(folder: &Location, error: &anyhow::Error) -> String {
+    format!("has no access to {}: {}", shown(folder), error.root_cause())
+}
+
+/// A path as one types it, or a URL.
+fn shown(folder: &Location) -> String {
+    let path = folder.local_path();
+    path.map_or_else(|| folder.to_string(), |path| path.display().to_string())
 }

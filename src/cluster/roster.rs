@@ -156,7 +156,7 @@ impl Roster {
         self.settle(members, troubles.collect(), Vec::new()).map(drop)
     }
 
-    /// These are the members now. Each trouble is told once.
+    /// These are the members now. Each trouble is told once; the summary warns of it.
     fn settle(
         &self,
         members: Vec<Member>,
@@ -165,7 +165,7 @@ impl Roster {
     ) -> Result<Vec<Member>> {
         for Trouble { worker, text } in &troubles {
             held(&self.missing).entry(worker.clone()).or_insert_with(|| {
-                tracing::warn!("worker {worker}: {text}");
+                tracing::info!("worker {worker}: {text}");
                 text.clone()
             });
         }

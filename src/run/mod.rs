@@ -143,7 +143,10 @@ async fn run_once(
             if let Some(elsewhere) = &request.elsewhere {
                 elsewhere.end().await;
             }
-            summary.warnings.extend(missing(request));
+            if done.is_ok() {
+                // Else the error says it.
+                summary.warnings.extend(missing(request));
+            }
             lock.release().await;
             done
         }

@@ -374,7 +374,7 @@ def blind(bench):
     orders = bench.world.folder / "raw/orders"
     for case, hides, words in [
         (bench.case(), lambda case: case.root, "sees another"),
-        (bench.case(), lambda _: orders, "cannot read a raw file"),
+        (bench.case(), lambda _: orders, f"has no access to {orders}"),
     ]:
         other = Worker(script, credentials={"HIDDEN": str(hides(case))})
         workers, said = [*bench.workers[:2], other], f"{other.address}: {words}"

@@ -86,6 +86,11 @@ class Fleet:
         return ",".join(worker.address for worker in self.workers[:count])
 
 
+def complaint(ended):
+    """What a run that failed says last, with the hint."""
+    return re.split(r"(?m)^error: ", ended.err)[-1]
+
+
 def memory_group(name):
     """A new control group, and its file that limits memory; or nothing, where none can be made."""
     for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):

@@ -180,7 +180,8 @@ impl Cluster {
         self.look(needs, fresh.collect()).await
     }
 
-    /// Has workers look for what they will need, and leaves out those that do not see it.
+    /// Has workers look for what they will need, and leaves out those that do not see it. One that does
+    /// not answer is asked again after the next loss.
     async fn look(&self, needs: &Needs, members: Vec<Member>) -> Result<()> {
         let order = Order::Look(serde_json::to_string(needs)?);
         let looks = join_all(members.iter().map(async |member| {
@@ -188,16 +189,23 @@ impl Cluster {
             let plan = together(vec![Arc::new(WriteExec::on(nothing, &order, 0, 0)?)])?;
             let rows = self.sender.send_to(&member.url, plan).await?.try_collect::<Vec<_>>();
             let rows = timeout(LOOKING, rows).await.context("does not answer")??;
+            ensure!(rows.iter().any(|rows| rows.num_rows() > 0), "it says nothing");
             anyhow::Ok(rows.iter().flat_map(reports_of).collect::<Vec<_>>())
         }));
-        let seen = looks.await;
+        let (mut blind, mut silent) = (Vec::new(), Vec::new());
+        for (member, look) in members.iter().zip(looks.await) {
+            match look {
+                Ok(troubles) => {
+                    held(&self.looked).insert(member.instance.clone());
+                    if !troubles.is_empty() {
+                        blind.push((member.clone(), troubles.join("; ")));
+                    }
+                }
+                Err(error) => silent.push((member.clone(), format!("does not work: {error:#}"))),
+            }
+        }
         tick();
-        held(&self.looked).extend(members.iter().map(|member| member.instance.clone()));
-        let blind = members.iter().zip(seen).filter_map(|(member, seen)| {
-            let troubles = seen.unwrap_or_else(|error| vec![format!("does not work: {error:#}")]);
-            (!troubles.is_empty()).then(|| (member.clone(), troubles.join("; ")))
-        });
-        self.roster.leave_out(blind.collect())
+        self.roster.leave_out(blind, silent)
     }
 
     async fn run_once(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {

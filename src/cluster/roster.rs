@@ -145,14 +145,22 @@ impl Roster {
         self.settle(members, troubles, twice)
     }
 
-    /// Goes on without workers that do not see what they need. Errors: too few are left.
-    pub fn leave_out(&self, blind: Vec<(Member, String)>) -> Result<()> {
+    /// Goes on without workers that do not see what they need, for good, and for now without those that
+    /// did not answer. Errors: too few are left.
+    pub fn leave_out(
+        &self,
+        blind: Vec<(Member, String)>,
+        silent: Vec<(Member, String)>,
+    ) -> Result<()> {
+        for (member, text) in &blind {
+            held(&self.blind).insert(member.instance.clone(), text.clone());
+        }
+        let left_out: Vec<(Member, String)> = blind.into_iter().chain(silent).collect();
         let mut members = held(&self.members).clone();
-        members.retain(|member| !blind.iter().any(|(one, _)| one.is(member)));
-        let troubles = blind.into_iter().map(|(member, text)| {
-            held(&self.blind).insert(member.instance, text.clone());
-            Trouble { worker: address(&member.url), text }
-        });
+        members.retain(|member| !left_out.iter().any(|(one, _)| one.is(member)));
+        let troubles = left_out.into_iter();
+        let troubles =
+            troubles.map(|(member, text)| Trouble { worker: address(&member.url), text });
         self.settle(members, troubles.collect(), Vec::new()).map(drop)
     }
 

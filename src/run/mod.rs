@@ -82,7 +82,7 @@ pub async fn run_and_note(
     summary.run_id.clone_from(&request.run_id);
     summary.started_at = request.now;
     summary.currency.clone_from(&job.currency);
-    let ended = match run_once(job, request, progress, until, summary).await {
+    let ended = match Box::pin(run_once(job, request, progress, until, summary)).await {
         Err(stop) if stop.kind == Kind::Ask && stop.is_about_a_missing_object() => {
             Err(with_losses(job, stop).await)
         }
@@ -122,7 +122,7 @@ async fn run_once(
     tokio::pin!(until);
     let prepared = tokio::select! {
         stop = &mut until => return Err(stop),
-        prepared = prepare(job, request, &mut summary.newest_report_date) => prepared?,
+        prepared = Box::pin(prepare(job, request, &mut summary.newest_report_date)) => prepared?,
     };
     match prepared {
         Prepared::NothingToDo(seen) => {
@@ -138,7 +138,7 @@ async fn run_once(
             let done = tokio::select! {
                 stop = until => Err(stop),
                 stop = lock.lost() => Err(stop),
-                done = work(job, request, progress, reference, warehouse, plan, summary) => done,
+                done = Box::pin(work(job, request, progress, reference, warehouse, plan, summary)) => done,
             };
             if let Some(elsewhere) = &request.elsewhere {
                 elsewhere.end().await;

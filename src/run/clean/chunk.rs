@@ -82,7 +82,7 @@ impl<'a> Cleaning<'a> {
     /// Cleans the chunk and audits it. Errors: exit 2 with the files that are not readable (B1);
     /// exit 4 when a promise is broken; exit 1 when a store fails.
     pub async fn clean(&self) -> Result<Cleaned, Stop> {
-        let outcome = self.try_clean().await;
+        let outcome = Box::pin(self.try_clean()).await;
         let Err(stop) = &outcome else { return outcome };
         if !matches!(stop.kind, Kind::Ask | Kind::Inspect) {
             return outcome;
@@ -126,7 +126,7 @@ impl<'a> Cleaning<'a> {
                 engine.register_empty(model::named(name)?, &params).await?;
             }
         }
-        let mut cleaned = self.write_in_groups().await?;
+        let mut cleaned = Box::pin(self.write_in_groups()).await?;
 
         let is_own = |dt| chunk.dates.contains(&dt);
         let clean = model::named(chunk.log.clean_table())?;
@@ -155,14 +155,17 @@ impl<'a> Cleaning<'a> {
         let cores = self.workspace.cores();
         let before: Vec<NaiveDate> = self.chunk.unknown.iter().copied().collect();
         self.judge(&before, cores).await?;
+        // In boxes: the streams move what they hold, and so much of the stack.
         let checked = stream::iter(together(&self.chunk.dates, |dt| self.raw.rows(dt)))
-            .map(|dates| async move {
-                self.judge(&dates, 2).await?;
-                self.read_rejected(&dates).await?;
-                anyhow::Ok(dates)
+            .map(|dates| {
+                Box::pin(async move {
+                    self.judge(&dates, 2).await?;
+                    self.read_rejected(&dates).await?;
+                    anyhow::Ok(dates)
+                })
             })
             .buffered(cores);
-        let written = checked.map_ok(|dates| self.write_checked(dates));
+        let written = checked.map_ok(|dates| Box::pin(self.write_checked(dates)));
         let mut written = pin!(written.try_buffered(cores));
         let mut cleaned = Cleaned::default();
         while let Some(group) = written.try_next().await? {

@@ -15,7 +15,8 @@ import pyarrow
 import pyarrow.parquet
 
 import workers as w
-from workers import Worker, World, complaint, said_by, wait_until
+from cases import World
+from workers import Worker, complaint, said_by, wait_until
 
 from program import ensure, holds  # noqa: E402, workers.py says where it lies
 from servers import free_port, start_s3  # noqa: E402

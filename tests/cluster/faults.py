@@ -29,7 +29,8 @@ import pyarrow.parquet
 
 import workers as w
 from admission import blind, refused, replaced
-from workers import Worker, World, complaint, said_by, times_again, wait_for_step, wait_until
+from cases import World, ensure_only_whole_files
+from workers import Worker, complaint, said_by, times_again, wait_for_step, wait_until
 
 from program import Broken, ensure, holds  # noqa: E402, workers.py says where it lies
 from servers import start_s3, stop_all  # noqa: E402
@@ -438,7 +439,7 @@ def whole(bench):
     """Nothing partial is registered, after all of it."""
     files, strays = 0, []
     for case in bench.cases:
-        named, stray = w.ensure_only_whole_files(case.root)
+        named, stray = ensure_only_whole_files(case.root)
         files, strays = files + named, strays + stray
     holds(
         f"after all faults the {files} files that the logs of {len(bench.cases)} warehouses name are"

@@ -194,8 +194,9 @@ def replaced(bench):
     after = file.read_bytes()
     ensure(len(before) == len(after) > 4 << 20, f"files of {len(before)} and {len(after)} bytes are no twins")
     file.write_bytes(before)
-    server = start_s3("s3", bench.temp)
-    store = s3_store("s3", server, "tags", world, bench.temp)
+    temp = bench.temp / "replaced"
+    temp.mkdir()
+    store = s3_store("s3", start_s3("s3", temp), "tags", world, temp)
     two = [Worker(bench.path, credentials=store.credentials) for _ in range(2)]
     job = store.job(f"{store.url}/warehouse")
     arguments = [*world.backfill(job), "--workers", ",".join(worker.address for worker in two)]
